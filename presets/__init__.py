@@ -1,0 +1,1 @@
+"""What to run: the catalogue of presets, run specs, rendering, datasets and sizing; pure."""

@@ -1,0 +1,1 @@
+"""The laptop side of finetui: command line, terminal UI and what both stand on."""

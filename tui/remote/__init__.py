@@ -1,0 +1,1 @@
+"""Talking to an agent: links, framing client, bootstrap, transfers; no Textual."""

@@ -1,0 +1,1 @@
+"""Immutable snapshots, series, the log spool and the history on disk; no Textual."""
