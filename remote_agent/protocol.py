@@ -3,12 +3,16 @@
 The only module that both sides import. Standard library only, Python 3.10 and later.
 
 A frame is one ASCII JSON header line, then ``n`` raw bytes where the header has a key ``n``.
-Control frames are JSON-RPC 2.0 objects; log, metrics and file payloads are raw bytes.
+Control frames are JSON-RPC 2.0 objects; log, metrics and file payloads are raw bytes. A ``params`` or
+``result`` too long for a header line travels as the payload, named by the key ``json``; `encode` and
+`FrameReader` do that unseen, so neither side ever meets it. A frame without ``id`` and ``method`` but with
+``error`` is the relay saying why there is no agent to talk to.
 
 Methods (params -> result). Every mutating one is idempotent: a lost reply means "send again".
 
 =================  ===========================================  =========================================
-``hello``          client, proto [min, max]                     agent, build, proto, boot, state_dir, caps, now
+``hello``          client, proto [min, max]                     agent, build, proto, boot, state_dir, caps,
+                                                                  now
 ``ping``           -                                            {}
 ``health``         -                                            findings: [{name, level, text, remedy}]
 ``run.launch``     run, spec, spec_sha, files {path: sha256},   RunStatus
@@ -24,20 +28,26 @@ Methods (params -> result). Every mutating one is idempotent: a lost reply means
 ``blob.put``       sha256, o, size + payload                    held (bytes; equals size when verified)
 ``file.list``      path                                         [FileEntry]; "" is the state directory
 ``file.read``      path, o, max                                 size + payload
-``sub.open``       kind, run, o, every_s, credit                sub; kinds: log, metrics, runs, samples
+``sub.open``       kind, run, o, gen="", every_s, credit        sub; kinds: log, metrics, runs, samples
 ``sub.ack``        sub, o                                       notification: bytes up to ``o`` were consumed
 ``sub.close``      sub                                          {}
+``agent.handover`` build                                        {leaving}: true when ``build`` is another one
 =================  ===========================================  =========================================
 
-Streams arrive as notifications ``data`` {sub, o, gen} + payload for kinds log and metrics (``o`` is the byte
-offset of the payload's first byte, ``gen`` the generation of the file), ``reset`` {sub, gen} when the file was
-replaced and its offsets start again at 0, ``eof`` {sub, size} when the run has ended and all bytes were sent,
-``runs`` {sub, runs: [RunStatus]} at every change of any run, and ``sample`` {sub, sample: Sample}, newest only.
+Streams arrive as notifications: ``data`` {sub, o, gen} + payload for kinds log and metrics (``o`` is the
+byte offset of the payload's first byte, ``gen`` the generation of the file), ``reset`` {sub, gen} when the
+file was replaced and its offsets start again at 0, ``eof`` {sub, size} when the run has ended and all bytes
+were sent (the subscription is closed then; after a resume, open another), ``runs`` {sub, runs: [every
+RunStatus]} at every change of any run, and ``sample`` {sub, sample: Sample}, newest only.
+
+``gen`` is opaque. Give the last one seen back to ``sub.open`` with its offset: the agent checks that the file
+is still that one and sends ``reset`` when it is not. Only ``reset`` means "start again at 0".
 """
 
 from __future__ import annotations
 
 import json
+import math
 import types
 import typing
 from collections.abc import Iterator
@@ -47,6 +57,8 @@ from typing import Any, TypeVar
 PROTOCOL_VERSION = 1
 MAX_HEADER_BYTES = 64 * 1024
 MAX_PAYLOAD_BYTES = 256 * 1024
+#: A ``params`` or ``result`` that travels as a payload: some 5000 runs, or 40000 files of one directory.
+MAX_JSON_BYTES = 4 * 1024 * 1024
 #: Payload of one stream frame; small enough that a reply never waits long behind it.
 STREAM_FRAME_BYTES = 32 * 1024
 #: Bytes a subscription may have in flight: 116 ms ping instead of 1159 ms on a busy 2 MB/s link.
@@ -191,14 +203,25 @@ def encode(header: dict[str, Any], payload: bytes = b"") -> bytes:
 
     Raises ValueError when the header or the payload is over its limit, or holds NaN or infinity.
     """
-    if payload:
-        header = {**header, "n": len(payload)}
-    line = json.dumps(header, separators=(",", ":"), allow_nan=False).encode("ascii") + b"\n"
-    if len(line) > MAX_HEADER_BYTES:
-        raise ValueError(f"frame header of {len(line)} bytes is over {MAX_HEADER_BYTES}")
     if len(payload) > MAX_PAYLOAD_BYTES:
         raise ValueError(f"frame payload of {len(payload)} bytes is over {MAX_PAYLOAD_BYTES}")
-    return line + payload
+    if payload:
+        header = {**header, "n": len(payload)}
+    line = _dumps(header) + b"\n"
+    if len(line) <= MAX_HEADER_BYTES:
+        return line + payload
+    body_key = next((key for key in ("result", "params") if key in header), None)
+    if payload or body_key is None:
+        raise ValueError(f"frame header of {len(line)} bytes is over {MAX_HEADER_BYTES}")
+    body = _dumps(header[body_key])
+    if len(body) > MAX_JSON_BYTES:
+        raise ValueError(f"{body_key} of {len(body)} bytes is over {MAX_JSON_BYTES}")
+    rest = {key: value for key, value in header.items() if key != body_key}
+    return _dumps({**rest, "json": body_key, "n": len(body)}) + b"\n" + body
+
+
+def _dumps(value: Any) -> bytes:
+    return json.dumps(value, separators=(",", ":"), allow_nan=False).encode("ascii")
 
 
 class FrameReader:
@@ -229,33 +252,48 @@ class FrameReader:
                 return None
             if end >= MAX_HEADER_BYTES:
                 raise ProtocolError(f"frame header over {MAX_HEADER_BYTES} bytes")
-            self._header = _parse_header(bytes(self._buffer[:end]))
-            self._payload_bytes = _payload_length(self._header)
+            header = _parse_header(bytes(self._buffer[:end]))
+            self._payload_bytes = _payload_length(header)
+            self._header = header
             del self._buffer[: end + 1]
             self._scanned = 0
         if len(self._buffer) < self._payload_bytes:
             return None
         payload = bytes(self._buffer[: self._payload_bytes])
         del self._buffer[: self._payload_bytes]
-        frame = Frame(self._header, payload)
-        self._header = None
-        return frame
+        header, self._header = self._header, None
+        if "json" not in header:
+            return Frame(header, payload)
+        body = _parse_json(payload)
+        rest = {key: value for key, value in header.items() if key not in ("json", "n")}
+        return Frame({**rest, header["json"]: body})
 
 
 def _parse_header(line: bytes) -> dict[str, Any]:
-    try:
-        header = json.loads(line.decode("ascii"))
-    except (ValueError, RecursionError) as error:
-        raise ProtocolError(f"frame header is not ASCII JSON: {line[:80]!r}") from error
+    header = _parse_json(line)
     if not isinstance(header, dict):
         raise ProtocolError("frame header is not a JSON object")
+    if header.get("json", "result") not in ("result", "params"):
+        raise ProtocolError("frame body is neither a result nor params")
     return header
+
+
+def _parse_json(data: bytes) -> Any:
+    try:
+        return json.loads(data.decode("ascii"), parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise ProtocolError(f"not ASCII JSON: {data[:80]!r}") from error
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
 
 
 def _payload_length(header: dict[str, Any]) -> int:
     length = header.get("n", 0)
-    if type(length) is not int or not 0 <= length <= MAX_PAYLOAD_BYTES:
-        raise ProtocolError(f"frame payload length {length!r} is not in 0..{MAX_PAYLOAD_BYTES}")
+    limit = MAX_JSON_BYTES if "json" in header else MAX_PAYLOAD_BYTES
+    if type(length) is not int or not 0 <= length <= limit:
+        raise ProtocolError(f"frame payload length {length!r} is not in 0..{limit}")
     return length
 
 
@@ -301,7 +339,17 @@ def _checked(hint: Any, value: Any, where: str) -> Any:
     if is_dataclass(hint):
         return from_wire(typing.cast("type[Any]", hint), value)
     if hint is float and type(value) in (int, float):
-        return float(value)
+        return _finite(value, where)
     if type(value) is not hint:
         raise ProtocolError(f"{where} is {type(value).__name__}, expected {hint.__name__}")
     return value
+
+
+def _finite(value: int | float, where: str) -> float:
+    try:
+        number = float(value)
+    except OverflowError as error:
+        raise ProtocolError(f"{where} is too large") from error
+    if not math.isfinite(number):
+        raise ProtocolError(f"{where} is not finite")
+    return number
