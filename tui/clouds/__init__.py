@@ -1,0 +1,1 @@
+"""Machines that can be rented, behind one narrow interface; no Textual."""
