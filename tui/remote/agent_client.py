@@ -1,0 +1,374 @@
+"""Speaks the agent's protocol over a link: calls that block, streams that call back."""
+
+from __future__ import annotations
+
+import itertools
+import queue
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from remote_agent.protocol import (
+    CREDIT_BYTES,
+    PROTOCOL_VERSION,
+    Frame,
+    FrameReader,
+    Hello,
+    ProtocolError,
+    encode,
+    from_wire,
+)
+from tui.errors import FinetuiError, RemoteError, Unreachable
+from tui.remote.heartbeat import Heartbeat
+from tui.remote.link import Link
+from tui.remote.streams import (
+    NOTIFICATIONS,
+    OnEvent,
+    StreamData,
+    StreamReset,
+    parse_notification,
+)
+
+REQUEST_TIMEOUT_S = 30.0
+_TICK_S = 1.0
+_READ_BYTES = 256 * 1024
+_CLIENT = "finetui"
+
+
+@dataclass(frozen=True)
+class Reply:
+    """The result of a call with the raw bytes that came along."""
+
+    result: Any
+    payload: bytes = b""
+
+
+@dataclass
+class _Call:
+    done: threading.Event = field(default_factory=threading.Event)
+    frame: Frame | None = None
+    #: For sub.open: run in the reader thread, so that no stream frame can come before it.
+    on_result: Callable[[Any], None] | None = None
+
+
+@dataclass
+class _Stream:
+    on_event: OnEvent
+    expected: int
+
+
+class Subscription:
+    """An open stream; ``close`` ends it."""
+
+    def __init__(self, client: AgentClient, sub: int | str) -> None:
+        self._client = client
+        self.sub = sub
+
+    def close(self) -> None:
+        """Stop the stream; nothing is delivered after this returns, save an event already on its way."""
+        self._client.unsubscribe(self.sub)
+
+
+class AgentClient:
+    """One connection to an agent.
+
+    Calls block their thread; stream events arrive in the reader thread, and a stream's bytes are acknowledged
+    once its callback has returned, so a slow consumer slows the agent down and does not fill the memory here.
+    """
+
+    def __init__(
+        self,
+        link: Link,
+        *,
+        target: str = "local",
+        heartbeat: Heartbeat | None = None,
+        on_close: Callable[[str], None] | None = None,
+        first_bytes: bytes = b"",
+    ) -> None:
+        self.target = target
+        self._link = link
+        self._heartbeat = heartbeat or Heartbeat()
+        self._on_close = on_close
+        self._outgoing: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self._ids = itertools.count(1)
+        self._lock = threading.Lock()
+        self._calls: dict[int, _Call] = {}
+        self._streams: dict[int | str, _Stream] = {}
+        self._closed_because = ""
+        self._is_closed = False
+        self._hello: Hello | None = None
+        self._first_bytes = first_bytes
+        self._reader = threading.Thread(target=self._read, name=f"finetui-read-{target}", daemon=True)
+        self._writer = threading.Thread(target=self._write, name=f"finetui-write-{target}", daemon=True)
+        self._reader.start()
+        self._writer.start()
+
+    @property
+    def hello(self) -> Hello:
+        """What the agent said of itself; ``greet`` must have returned."""
+        assert self._hello is not None, "greet() first"
+        return self._hello
+
+    @property
+    def closed(self) -> bool:
+        """True once the connection ended, for whatever reason."""
+        return self._is_closed
+
+    @property
+    def reason(self) -> str:
+        """Why the connection ended; empty while it lives."""
+        return self._closed_because
+
+    def notify_on_close(self, on_close: Callable[[str], None]) -> None:
+        """Call ``on_close(reason)`` once when the connection ends, at once if it already has."""
+        with self._lock:
+            self._on_close = on_close
+            ended = self._is_closed
+        if ended:
+            on_close(self._closed_because)
+
+    def greet(self, timeout_s: float = REQUEST_TIMEOUT_S) -> Hello:
+        """Agree on a protocol version; raises Unreachable or RemoteError."""
+        result = self.request(
+            "hello", {"client": _CLIENT, "proto": [PROTOCOL_VERSION, PROTOCOL_VERSION]}, timeout_s=timeout_s
+        )
+        try:
+            hello = from_wire(Hello, result)
+        except ProtocolError as error:
+            self._shut_down(f"the agent's hello is malformed: {error}")
+            raise self._unreachable() from error
+        if hello.proto != PROTOCOL_VERSION:
+            self._shut_down(f"the agent speaks protocol {hello.proto}, this finetui {PROTOCOL_VERSION}")
+            raise self._unreachable()
+        self._hello = hello
+        return hello
+
+    def request(
+        self,
+        method: str,
+        params: dict[str, Any] | None = None,
+        payload: bytes = b"",
+        timeout_s: float = REQUEST_TIMEOUT_S,
+    ) -> Any:
+        """Return the result of one call; raises RemoteError (the agent refused) or Unreachable (it is gone)."""
+        return self.call(method, params, payload, timeout_s).result
+
+    def call(
+        self,
+        method: str,
+        params: dict[str, Any] | None = None,
+        payload: bytes = b"",
+        timeout_s: float = REQUEST_TIMEOUT_S,
+    ) -> Reply:
+        """Like ``request``, with the payload of the reply."""
+        return self._call(method, params, payload, timeout_s, None)
+
+    def subscribe(
+        self, kind: str, on_event: OnEvent, *, run: str = "", offset: int = 0, every_s: float = 1.0
+    ) -> Subscription:
+        """Open a stream of kind log, metrics, runs or samples, files from byte ``offset`` on.
+
+        ``on_event`` runs in the reader thread and must not call back into this client's blocking methods.
+        """
+        opened: list[int | str] = []
+
+        def register(result: Any) -> None:
+            sub = result.get("sub") if isinstance(result, dict) else result
+            if not isinstance(sub, int | str):
+                raise ProtocolError(f"sub.open: no subscription id in {result!r}")
+            self._streams[sub] = _Stream(on_event, offset)
+            opened.append(sub)
+
+        params: dict[str, Any] = {"kind": kind, "every_s": every_s, "credit": CREDIT_BYTES}
+        if run:
+            params |= {"run": run, "o": offset}
+        self._call("sub.open", params, b"", REQUEST_TIMEOUT_S, register)
+        return Subscription(self, opened[0])
+
+    def unsubscribe(self, sub: int | str) -> None:
+        """Forget a stream and tell the agent, without waiting for its answer."""
+        if self._streams.pop(sub, None) is not None and not self._is_closed:
+            self._send(
+                {"jsonrpc": "2.0", "id": next(self._ids), "method": "sub.close", "params": {"sub": sub}}
+            )
+
+    def close(self) -> None:
+        """End the connection; pending calls raise Unreachable. May be called more than once."""
+        self._shut_down("closed")
+        for thread in (self._reader, self._writer):
+            if thread is not threading.current_thread():
+                thread.join(5.0)
+
+    def __enter__(self) -> AgentClient:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _call(
+        self,
+        method: str,
+        params: dict[str, Any] | None,
+        payload: bytes,
+        timeout_s: float,
+        on_result: Callable[[Any], None] | None,
+    ) -> Reply:
+        call = _Call(on_result=on_result)
+        number = next(self._ids)
+        with self._lock:
+            if self._is_closed:
+                raise self._unreachable()
+            self._calls[number] = call
+        try:
+            self._send({"jsonrpc": "2.0", "id": number, "method": method, "params": params or {}}, payload)
+            answered = call.done.wait(timeout_s)
+        finally:
+            with self._lock:
+                self._calls.pop(number, None)
+        if call.frame is not None:
+            return _reply(method, call.frame)
+        if answered or self._is_closed:
+            raise self._unreachable()
+        raise Unreachable(
+            f"{self.target} did not answer {method} within {timeout_s:g} s",
+            remedy="try again: repeating the command is safe",
+        )
+
+    def _send(self, header: dict[str, Any], payload: bytes = b"") -> None:
+        try:
+            self._outgoing.put(encode(header, payload))
+        except ValueError as error:
+            raise RemoteError(f"{header.get('method')} is too large to send", cause=str(error)) from error
+
+    def _unreachable(self) -> Unreachable:
+        words = self._link.last_words()
+        return Unreachable(
+            f"the connection to {self.target} ended",
+            cause="; ".join(part for part in (self._closed_because, words) if part),
+            remedy=f"see what is wrong with: finetui doctor {self.target}",
+        )
+
+    def _write(self) -> None:
+        reason = "the writer stopped"
+        try:
+            while not self._is_closed:
+                try:
+                    data = self._outgoing.get(timeout=_TICK_S)
+                except queue.Empty:
+                    data = b""
+                if data is None:
+                    return
+                if data:
+                    self._link.write(data)
+                if self._beat() == "dead":
+                    reason = "no answer for 15 s"
+                    return
+        except OSError as error:
+            reason = f"can't send: {error}"
+        finally:
+            self._shut_down(reason)
+
+    def _beat(self) -> str:
+        verdict = self._heartbeat.tick()
+        if verdict == "ping":
+            self._send({"jsonrpc": "2.0", "id": next(self._ids), "method": "ping", "params": {}})
+        return verdict
+
+    def _read(self) -> None:
+        reason = "the reader stopped"
+        frames = FrameReader()
+        data = self._first_bytes
+        try:
+            while not self._is_closed:
+                for frame in frames.feed(data):
+                    self._handle(frame)
+                data = self._link.read(_READ_BYTES)
+                if not data:
+                    reason = "the other side hung up"
+                    return
+                self._heartbeat.heard()
+        except ProtocolError as error:
+            reason = f"protocol error: {error}"
+        except (OSError, FinetuiError) as error:
+            reason = str(error)
+        finally:
+            self._shut_down(reason)
+
+    def _handle(self, frame: Frame) -> None:
+        method = frame.header.get("method")
+        if method is None:
+            self._handle_reply(frame)
+        elif method in NOTIFICATIONS:
+            sub, event = parse_notification(frame)
+            stream = self._streams.get(sub)
+            if stream is not None:
+                self._deliver(sub, stream, event)
+
+    def _handle_reply(self, frame: Frame) -> None:
+        number = frame.header.get("id")
+        if type(number) is not int:
+            raise ProtocolError(f"reply with id {number!r}")
+        with self._lock:
+            call = self._calls.pop(number, None)
+        if call is None:
+            return
+        if call.on_result is not None and "error" not in frame.header:
+            call.on_result(frame.header.get("result"))
+        call.frame = frame
+        call.done.set()
+
+    def _deliver(self, sub: int | str, stream: _Stream, event: Any) -> None:
+        if isinstance(event, StreamData):
+            if event.offset != stream.expected:
+                raise ProtocolError(f"stream {sub} jumped from byte {stream.expected} to {event.offset}")
+            stream.expected += len(event.data)
+        elif isinstance(event, StreamReset):
+            stream.expected = 0
+        self._heartbeat.busy = True
+        try:
+            stream.on_event(event)
+        finally:
+            self._heartbeat.heard()
+            self._heartbeat.busy = False
+        if isinstance(event, StreamData) and sub in self._streams:
+            self._send({"jsonrpc": "2.0", "method": "sub.ack", "params": {"sub": sub, "o": stream.expected}})
+
+    def _shut_down(self, reason: str) -> None:
+        with self._lock:
+            if self._is_closed:
+                return
+            self._is_closed = True
+            self._closed_because = reason
+            calls = list(self._calls.values())
+            self._calls.clear()
+            on_close = self._on_close
+        for call in calls:
+            call.done.set()
+        self._outgoing.put(None)
+        self._link.close()
+        if on_close is not None:
+            on_close(reason)
+
+
+def _reply(method: str, frame: Frame) -> Reply:
+    error = frame.header.get("error")
+    if error is None:
+        return Reply(frame.header.get("result"), frame.payload)
+    document = cast("dict[str, Any]", error if isinstance(error, dict) else {})
+    data = document.get("data")
+    details = cast("dict[str, Any]", data if isinstance(data, dict) else {})
+    code = document.get("code")
+    raise RemoteError(
+        str(document.get("message") or f"{method} failed"),
+        cause=str(details.get("cause") or ""),
+        remedy=str(details.get("remedy") or ""),
+        code=code if type(code) is int else 0,
+    )
+
+
+def monotonic_deadline(timeout_s: float) -> Callable[[], float]:
+    """Return a function that says how many seconds are left, never less than 0."""
+    end = time.monotonic() + timeout_s
+    return lambda: max(0.0, end - time.monotonic())
