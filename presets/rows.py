@@ -1,0 +1,216 @@
+"""Reads the rows of a JSONL, JSON or CSV file and says exactly where a broken one is.
+
+JSONL and CSV are read row by row in constant memory; a JSON array has to be read whole.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import msgspec
+
+from presets.errors import InvalidInput
+
+#: Longer than any context window in use; a longer row is a file without line breaks.
+MAX_ROW_BYTES = 8 * 1024 * 1024
+#: A JSON array is read whole.
+MAX_ARRAY_BYTES = 512 * 1024 * 1024
+_SUFFIXES = {".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "json", ".csv": "csv"}
+_BOM = b"\xef\xbb\xbf"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row; ``number`` counts rows from 1, ``line`` is where it ends in the file (0 in a JSON array)."""
+
+    number: int
+    line: int
+    values: dict[str, Any]
+
+    def where(self, path: Path) -> str:
+        """Say where the row is, for messages."""
+        return f"{path}, row {self.number}" + (f" (line {self.line})" if self.line else "")
+
+
+def file_format(path: Path) -> str:
+    """Return jsonl, json or csv; raises InvalidInput for a missing, empty or unknown file.
+
+    A ``.json`` file with one object a line is read as JSONL.
+    """
+    kind = _SUFFIXES.get(path.suffix.lower())
+    if path.is_dir():
+        raise InvalidInput(f"{path} is a folder, not a file.", remedy="Give a .jsonl, .json or .csv file.")
+    with _opened(path) as file:
+        start = file.read(4096)
+    if kind is None:
+        raise InvalidInput(
+            f"{path}: the format {path.suffix or 'without a suffix'} is not read.",
+            cause="JSONL (.jsonl, .ndjson), JSON (.json) and CSV (.csv) are.",
+            remedy="Rename or convert the file.",
+        )
+    if not start.removeprefix(_BOM).strip():
+        raise _empty(path)
+    if kind == "json" and not start.removeprefix(_BOM).lstrip().startswith(b"["):
+        return "jsonl"
+    return kind
+
+
+def read_rows(path: Path) -> Iterator[Row]:
+    """Yield the rows; raises InvalidInput where the file is broken, naming row, line, column or byte."""
+    reader = {"jsonl": _read_jsonl, "json": _read_array, "csv": _read_csv}[file_format(path)]
+    found = False
+    for row in reader(path):
+        found = True
+        yield row
+    if not found:
+        raise _empty(path)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
+    try:
+        with path.open("rb") as file:
+            yield file
+    except FileNotFoundError as error:
+        raise InvalidInput(f"There is no file {path}.", remedy="Check the path.") from error
+    except OSError as error:
+        raise InvalidInput(f"{path} can't be read.", cause=str(error.strerror or error)) from error
+
+
+def _empty(path: Path) -> InvalidInput:
+    return InvalidInput(f"{path} has no rows.", remedy="Give a file with at least one row.")
+
+
+def _read_lines(path: Path) -> Iterator[tuple[int, int, bytes]]:
+    """Yield (line number, byte offset, line); raises InvalidInput for a line that is no text of a dataset."""
+    with _opened(path) as file:
+        number = offset = 0
+        while line := file.readline(MAX_ROW_BYTES + 1):
+            number += 1
+            if len(line) > MAX_ROW_BYTES:
+                raise InvalidInput(
+                    f"{path}, line {number} is over {MAX_ROW_BYTES // 1024 // 1024} MiB.",
+                    remedy="Split it, or write one row a line.",
+                )
+            skip = len(_BOM) if offset == 0 and line.startswith(_BOM) else 0
+            check_text(path, line[skip:], number, offset + skip)
+            yield number, offset + skip, line[skip:]
+            offset += len(line)
+
+
+def check_text(path: Path, data: bytes, line: int, offset: int) -> None:
+    """Raise InvalidInput with the byte offset when ``data`` is not UTF-8 or holds NUL bytes."""
+    nul = data.find(b"\0")
+    place = f", line {line}" if line else ""
+    if nul >= 0:
+        raise InvalidInput(
+            f"{path}{place} has a NUL byte at byte {offset + nul} of the file.",
+            cause="UTF-16 text and damaged files have them.",
+            remedy=f"Convert it: iconv -f UTF-16 -t UTF-8 {path} > converted{path.suffix}",
+        )
+    try:
+        data.decode()
+    except UnicodeDecodeError as error:
+        raise InvalidInput(
+            f"{path}{place} is not UTF-8 at byte {offset + error.start} of the file "
+            f"(0x{data[error.start]:02x}).",
+            remedy=f"Convert it, for example: iconv -f LATIN1 -t UTF-8 {path} > converted{path.suffix}",
+        ) from error
+
+
+def _read_jsonl(path: Path) -> Iterator[Row]:
+    decoder = msgspec.json.Decoder()
+    count = 0
+    for number, _, line in _read_lines(path):
+        if not line.strip():
+            continue
+        count += 1
+        try:
+            values = decoder.decode(line)
+        except (msgspec.DecodeError, RecursionError) as error:
+            raise _broken_json(path, line.decode(), f"row {count}, line {number}", error) from error
+        if not isinstance(values, dict):
+            raise _not_an_object(f"{path}, row {count} (line {number})", values)
+        yield Row(count, number, values)
+
+
+def _read_array(path: Path) -> Iterator[Row]:
+    with _opened(path) as file:
+        data = file.read(MAX_ARRAY_BYTES + 1).removeprefix(_BOM)
+    if len(data) > MAX_ARRAY_BYTES:
+        raise InvalidInput(
+            f"{path} is a JSON array of over {MAX_ARRAY_BYTES // 1024 // 1024} MiB; it has to be read whole.",
+            remedy=f"Convert it to one row a line: jq -c '.[]' {path} > {path.stem}.jsonl",
+        )
+    check_text(path, data, 0, 0)
+    try:
+        rows = msgspec.json.decode(data)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise _broken_json(path, data.decode(), "", error) from error
+    for number, values in enumerate(rows, 1):
+        if not isinstance(values, dict):
+            raise _not_an_object(f"{path}, row {number}", values)
+        yield Row(number, 0, values)
+
+
+def _broken_json(path: Path, text: str, place: str, error: Exception) -> InvalidInput:
+    """Name line and column: the standard parser counts them, msgspec only says the byte."""
+    reason = str(error)
+    try:
+        json.loads(text)
+    except json.JSONDecodeError as detail:
+        reason = detail.msg
+        column = f"column {detail.colno}"
+        place = f"{place}, {column}" if place else f"line {detail.lineno}, {column}"
+    except RecursionError:
+        reason = "nested too deeply"
+    return InvalidInput(
+        f"{path}, {place or 'somewhere'}: broken JSON.",
+        cause=reason,
+        remedy="Write one JSON object a line (JSONL), or one array of objects (JSON).",
+    )
+
+
+def _not_an_object(where: str, value: object) -> InvalidInput:
+    return InvalidInput(
+        f"{where} is not an object with columns but {type(value).__name__}.",
+        remedy='Write rows as {"prompt": "...", "response": "..."}.',
+    )
+
+
+def _read_csv(path: Path) -> Iterator[Row]:
+    csv.field_size_limit(MAX_ROW_BYTES)
+    reader = csv.reader((line.decode() for _, _, line in _read_lines(path)), strict=True)
+    count = 0
+    try:
+        header = next(reader, [])
+        _check_header(path, header)
+        for cells in reader:
+            if not cells:
+                continue
+            count += 1
+            if len(cells) != len(header):
+                raise InvalidInput(
+                    f"{path}, row {count} (line {reader.line_num}) has {len(cells)} cells; "
+                    f"the header has {len(header)}.",
+                    remedy='Put text with commas in quotes ("), and a quote inside them twice ("").',
+                )
+            yield Row(count, reader.line_num, dict(zip(header, cells, strict=True)))
+    except csv.Error as error:
+        raise InvalidInput(
+            f"{path}, row {count + 1} (line {reader.line_num}): broken CSV.",
+            cause=str(error),
+            remedy='Put text with commas or line breaks in quotes ("), and a quote inside them twice ("").',
+        ) from error
+
+
+def _check_header(path: Path, header: list[str]) -> None:
+    twice = next((name for name in header if header.count(name) > 1), None)
+    if twice is not None:
+        raise InvalidInput(f"{path}: the header has the column {twice!r} twice.", remedy="Rename one.")
