@@ -12,7 +12,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from remote_agent.trainers.files import PhaseReport, append_json_line, finite, read_json, say, write_json
+from remote_agent.documents import append_record, read_json, write_json
+from remote_agent.trainers.files import PhaseReport, finite, say
 
 #: Rank 0 is at most one step ahead of the slowest rank, so that a stop two steps ahead reaches all in time.
 STOP_AHEAD_STEPS = 2
@@ -150,7 +151,7 @@ class RunCallback:
         peak = self._peak_vram()
         if peak is not None:
             path = self._run_dir / "vram" / f"{self._rank}.json"
-            self._guarded(lambda: write_json(path, {"peak_bytes": peak}))
+            self._guarded(lambda: _write_document(path, {"peak_bytes": peak}))
 
     def _peaks(self) -> list[int]:
         """Peak of every rank in bytes; a slow rank's is the one of its previous log."""
@@ -167,7 +168,7 @@ class RunCallback:
 
     def _write(self, event: str, state: Any, **values: Any) -> None:
         record = {"event": event, "t": self._wall(), "step": int(state.global_step), **values}
-        self._guarded(lambda: append_json_line(self._run_dir / "metrics.jsonl", finite(record)))
+        self._guarded(lambda: append_record(self._run_dir / "metrics.jsonl", finite(record)))
 
     def _guarded(self, write: Callable[[], None]) -> None:
         try:
@@ -176,6 +177,11 @@ class RunCallback:
             if not self._warned:
                 self._warned = True
                 say(f"metrics may be incomplete, training goes on: {error}")
+
+
+def _write_document(path: Path, document: Mapping[str, Any]) -> None:
+    path.parent.mkdir(exist_ok=True)
+    write_json(path, document)
 
 
 def _attempt(run_dir: Path) -> int:
