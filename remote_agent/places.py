@@ -88,7 +88,7 @@ class Places:
 
     @property
     def agentd_lock(self) -> Path:
-        """Held by agentd for life."""
+        """Held for the moment in which agentd is started, or leaves."""
         return self.runtime / f"{self.key}.agentd.lock"
 
     @property

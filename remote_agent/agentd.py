@@ -1,0 +1,178 @@
+"""The agent: one per state directory and user, disposable, owner of no job.
+
+It answers from what lies on disk, so kill -9 at any moment loses nothing, and it leaves by itself when nobody
+is connected and nothing runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import sys
+from collections.abc import Coroutine
+from contextlib import suppress
+from typing import Any
+
+from remote_agent import lifecycle, program, status
+from remote_agent.connection import Connection, is_own_peer
+from remote_agent.errors import AgentError
+from remote_agent.methods import Agent
+from remote_agent.places import Places
+from remote_agent.protocol import ENDED
+from remote_agent.relay import READY
+from remote_agent.runs import take_lock
+from remote_agent.sampler import SampleFeed
+from remote_agent.watch import RunsWatch
+
+#: Without a connection and without a live run.
+IDLE_LIMIT_S = 600.0
+LOG_LIMIT_BYTES = 5 * 1024 * 1024
+
+
+def main(arguments: list[str]) -> int:
+    """Serve until idle; ``arguments`` may name a descriptor that is told "ready" or why not."""
+    ready = int(arguments[0]) if arguments and arguments[0].isdecimal() else -1
+    places = Places.from_environment(os.environ)
+    try:
+        places.create()
+        listener = _listen(places)
+    except (AgentError, OSError) as error:
+        _tell(ready, f"{error}\n".encode())
+        sys.stderr.write(f"agentd: {error}\n")
+        return 1
+    _trim_log(places)
+    asyncio.run(Server(places, listener).run(ready))
+    return 0
+
+
+def _listen(places: Places) -> socket.socket:
+    """Bind the socket with mode 0600; raises OSError when it is taken."""
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    mask = os.umask(0o177)
+    try:
+        listener.bind(str(places.socket))
+    finally:
+        os.umask(mask)
+    listener.listen(128)
+    return listener
+
+
+def _tell(ready: int, said: bytes) -> None:
+    if ready >= 0:
+        with suppress(BrokenPipeError):  # the relay that started us is gone; the next one finds us
+            os.write(ready, said)
+        os.close(ready)
+
+
+def _trim_log(places: Places) -> None:
+    """Keep one old log; our own 1 and 2 go on in the renamed file until the next start."""
+    try:
+        if places.agentd_log.stat().st_size > LOG_LIMIT_BYTES:
+            places.agentd_log.rename(places.agentd_log.with_suffix(".log.1"))
+    except FileNotFoundError:
+        pass
+
+
+class Server:
+    """Accepts connections on a listening unix socket."""
+
+    def __init__(
+        self, places: Places, listener: socket.socket, *, idle_limit_s: float = IDLE_LIMIT_S
+    ) -> None:
+        self._places = places
+        self._listener = listener
+        self._inode = places.socket.stat().st_ino
+        self._idle_limit_s = idle_limit_s
+        self._connections: set[Connection] = set()
+        self._handlers: set[asyncio.Task[None]] = set()
+        self._leaving = False
+        self._done = asyncio.Event()
+        self._idle_timer: asyncio.TimerHandle | None = None
+        self._agent = Agent(
+            places=places,
+            build=program.build(),
+            watch=RunsWatch(places),
+            samples=SampleFeed(places),
+            leave=self.leave,
+        )
+
+    async def run(self, ready: int = -1) -> None:
+        """Serve until it is time to leave."""
+        server = await asyncio.start_unix_server(self._accept, sock=self._listener)
+        _tell(ready, READY)
+        self._arm_idle_timer()
+        self._background(asyncio.to_thread(lifecycle.recover, self._places))
+        try:
+            await self._done.wait()
+        finally:
+            self._unlink()
+            server.close()
+            for connection in list(self._connections):
+                connection.hang_up()
+
+    def leave(self) -> None:
+        """Take no new client; end when the connections have ended."""
+        self._leaving = True
+        self._unlink()
+        # A client that connected before the unlink may still wait to be accepted: one turn of the loop.
+        asyncio.get_running_loop().call_later(0.1, self._end_if_unused)
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if not is_own_peer(writer):
+            writer.close()
+            return
+        connection = Connection(self._agent, reader, writer)
+        self._connections.add(connection)
+        self._disarm_idle_timer()
+        try:
+            await connection.serve()
+        finally:
+            self._connections.discard(connection)
+            if not self._connections:
+                self._end_if_unused() if self._leaving else self._arm_idle_timer()
+
+    def _end_if_unused(self) -> None:
+        if self._leaving and not self._connections:
+            self._done.set()
+
+    def _arm_idle_timer(self) -> None:
+        self._disarm_idle_timer()
+        loop = asyncio.get_running_loop()
+        self._idle_timer = loop.call_later(self._idle_limit_s, self._idle)
+
+    def _disarm_idle_timer(self) -> None:
+        if self._idle_timer is not None:
+            self._idle_timer.cancel()
+            self._idle_timer = None
+
+    def _idle(self) -> None:
+        self._background(self._leave_if_idle())
+
+    def _background(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run ``work``; what it raises goes to agentd.log."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._handlers.add(task)
+        task.add_done_callback(self._handlers.discard)
+
+    async def _leave_if_idle(self) -> None:
+        runs = await asyncio.to_thread(status.all_runs, self._places)
+        busy = any(run.state not in ENDED for run in runs)
+        lock = None if busy or self._connections else take_lock(self._places.agentd_lock)
+        if lock is None:
+            # Something runs, or a relay is about to connect.
+            if not self._connections:
+                self._arm_idle_timer()
+            return
+        try:
+            self.leave()
+        finally:
+            os.close(lock)
+
+    def _unlink(self) -> None:
+        """Remove the socket if it is still ours: a successor may have bound the same path."""
+        try:
+            if self._places.socket.stat().st_ino == self._inode:
+                self._places.socket.unlink()
+        except FileNotFoundError:
+            pass

@@ -1,0 +1,309 @@
+"""The table of methods: which parameters each takes, who answers it, and where that runs."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from remote_agent import blobs, checkpoints, files, health, lifecycle, status, subscriptions
+from remote_agent.documents import read_json
+from remote_agent.errors import AgentError
+from remote_agent.identity import Proc
+from remote_agent.places import Places
+from remote_agent.protocol import (
+    INVALID_PARAMS,
+    MAX_PAYLOAD_BYTES,
+    METHOD_NOT_FOUND,
+    NOT_FOUND,
+    PROTOCOL_VERSION,
+    REFUSED,
+    Frame,
+    Hello,
+    to_wire,
+)
+from remote_agent.runs import existing_run
+from remote_agent.sampler import SampleFeed
+from remote_agent.watch import RunsWatch
+
+if TYPE_CHECKING:
+    from remote_agent.connection import Connection
+
+VERSION = "0.1.0"
+CAPABILITIES = ("handover",)
+#: Default of a parameter that has none.
+REQUIRED = object()
+
+
+@dataclass(frozen=True)
+class Agent:
+    """What every connection shares."""
+
+    places: Places
+    build: str
+    watch: RunsWatch
+    samples: SampleFeed
+    leave: Callable[[], None]
+    blob_locks: dict[str, asyncio.Lock] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Result:
+    """A reply: its ``result`` member and payload."""
+
+    value: Any
+    payload: bytes = b""
+
+
+@dataclass(frozen=True)
+class Call:
+    """One request: who asked, with checked parameters."""
+
+    connection: Connection
+    params: dict[str, Any]
+    payload: bytes
+
+    @property
+    def agent(self) -> Agent:
+        """What every connection shares."""
+        return self.connection.agent
+
+    @property
+    def places(self) -> Places:
+        """The agent's directories."""
+        return self.agent.places
+
+
+@dataclass(frozen=True)
+class Method:
+    """A handler with its parameters: name -> (type, default or REQUIRED).
+
+    Exactly one of ``quick`` (answers at once, on the event loop), ``slow`` (touches the disk or waits: in a
+    thread) and ``task`` (a coroutine) is there.
+    """
+
+    params: Mapping[str, tuple[type, Any]]
+    quick: Callable[[Call], Result] | None = None
+    slow: Callable[[Call], Result] | None = None
+    task: Callable[[Call], Awaitable[Result]] | None = None
+
+
+async def call(connection: Connection, frame: Frame) -> Result:
+    """Answer one request; raises AgentError when it is refused."""
+    name = frame.header.get("method")
+    method = METHODS.get(name) if isinstance(name, str) else None
+    if method is None:
+        raise AgentError(METHOD_NOT_FOUND, f"this agent has no method {str(name)[:80]!r}")
+    params = _check(method.params, frame.header.get("params", {}))
+    request = Call(connection, params, frame.payload)
+    if method.quick is not None:
+        return method.quick(request)
+    if method.slow is not None:
+        return await asyncio.to_thread(method.slow, request)
+    if method.task is not None:
+        return await method.task(request)
+    raise AgentError(METHOD_NOT_FOUND, f"the method {name} has no handler")
+
+
+def _check(wanted: Mapping[str, tuple[type, Any]], given: object) -> dict[str, Any]:
+    """Return the parameters with defaults filled in; unknown ones are a newer client's and ignored."""
+    if not isinstance(given, dict):
+        raise AgentError(INVALID_PARAMS, "params: not an object")
+    checked = {}
+    for name, (kind, default) in wanted.items():
+        value = given.get(name, default)
+        if value is REQUIRED:
+            raise AgentError(INVALID_PARAMS, f"{name}: missing")
+        if kind is float and type(value) is int:
+            value = float(value)
+        if type(value) is not kind and not (value is None and default is None):
+            raise AgentError(INVALID_PARAMS, f"{name}: {type(value).__name__}, expected {kind.__name__}")
+        checked[name] = value
+    return checked
+
+
+def _hello(request: Call) -> Result:
+    proto = request.params["proto"]
+    if len(proto) != 2 or any(type(number) is not int for number in proto):
+        raise AgentError(INVALID_PARAMS, "proto: not [min, max]")
+    if not proto[0] <= PROTOCOL_VERSION <= proto[1]:
+        raise AgentError(
+            REFUSED,
+            f"this agent speaks protocol {PROTOCOL_VERSION}, the client {proto[0]} to {proto[1]}",
+            remedy="upgrade finetui on the laptop",
+        )
+    hello = Hello(
+        agent=VERSION,
+        build=request.agent.build,
+        proto=PROTOCOL_VERSION,
+        boot=Proc().boot(),
+        state_dir=str(request.places.state),
+        now=time.time(),
+        caps=CAPABILITIES,
+    )
+    return Result(to_wire(hello))
+
+
+def _ping(request: Call) -> Result:
+    return Result({})
+
+
+def _health(request: Call) -> Result:
+    return Result({"findings": [finding.to_json() for finding in health.findings(request.places)]})
+
+
+def _launch(request: Call) -> Result:
+    params = request.params
+    for name in ("files", "secrets"):
+        if not all(isinstance(value, str) for value in params[name].values()):
+            raise AgentError(INVALID_PARAMS, f"{name}: not all of its values are text")
+    found = lifecycle.launch(
+        request.places, params["run"], params["spec"], params["spec_sha"], params["files"], params["secrets"]
+    )
+    return Result(to_wire(found))
+
+
+def _list(request: Call) -> Result:
+    return Result([to_wire(found) for found in status.all_runs(request.places)])
+
+
+def _get(request: Call) -> Result:
+    return Result(to_wire(status.status(request.places, request.params["run"])))
+
+
+def _stop(request: Call) -> Result:
+    return Result(
+        to_wire(lifecycle.stop(request.places, request.params["run"], force=request.params["force"]))
+    )
+
+
+def _resume(request: Call) -> Result:
+    params = request.params
+    return Result(to_wire(lifecycle.resume(request.places, params["run"], params["step"], params["secrets"])))
+
+
+def _delete(request: Call) -> Result:
+    return Result({"freed_bytes": lifecycle.delete(request.places, request.params["run"])})
+
+
+def _spec(request: Call) -> Result:
+    spec = read_json(existing_run(request.places, request.params["run"]).spec)
+    if spec is None:
+        raise AgentError(NOT_FOUND, "the run's spec can't be read")
+    return Result(spec)
+
+
+def _checkpoints(request: Call) -> Result:
+    found = checkpoints.list_checkpoints(request.places, request.params["run"])
+    return Result([to_wire(checkpoint) for checkpoint in found])
+
+
+def _blob_have(request: Call) -> Result:
+    names = request.params["sha256"]
+    if not all(isinstance(name, str) for name in names):
+        raise AgentError(INVALID_PARAMS, "sha256: not a list of text")
+    return Result({name: blobs.have(request.places, name) for name in names})
+
+
+async def _blob_put(request: Call) -> Result:
+    """Store the pieces of one blob in the order in which they came."""
+    sha256 = request.params["sha256"]
+    locks = request.agent.blob_locks
+    lock = locks.setdefault(sha256, asyncio.Lock())
+    async with lock:
+        held = await asyncio.to_thread(
+            blobs.put,
+            request.places,
+            sha256,
+            request.params["o"],
+            request.params["size"],
+            request.payload,
+        )
+        if held == request.params["size"]:
+            locks.pop(sha256, None)  # whole: whoever still waits finds it so
+    return Result({"held": held})
+
+
+def _file_list(request: Call) -> Result:
+    return Result([to_wire(entry) for entry in files.list_directory(request.places, request.params["path"])])
+
+
+def _file_read(request: Call) -> Result:
+    params = request.params
+    size, data = files.read(request.places, params["path"], params["o"], params["max"])
+    return Result({"size": size}, data)
+
+
+def _sub_open(request: Call) -> Result:
+    return Result({"sub": subscriptions.open_stream(request.connection, request.params)})
+
+
+def _sub_ack(request: Call) -> Result:
+    stream = request.connection.streams.get(request.params["sub"])
+    if stream is not None:
+        stream.ack(request.params["o"])
+        request.connection.wake()
+    return Result({})
+
+
+def _sub_close(request: Call) -> Result:
+    stream = request.connection.streams.pop(request.params["sub"], None)
+    if stream is not None:
+        stream.close()
+    return Result({})
+
+
+def _handover(request: Call) -> Result:
+    """Make room for another build: stop listening, leave when the connections have ended."""
+    leaving = request.params["build"] != request.agent.build
+    if leaving:
+        request.agent.leave()
+    return Result({"leaving": leaving})
+
+
+_RUN = {"run": (str, REQUIRED)}
+
+METHODS: dict[str, Method] = {
+    "hello": Method({"client": (str, ""), "proto": (list, REQUIRED)}, quick=_hello),
+    "ping": Method({}, quick=_ping),
+    "health": Method({}, slow=_health),
+    "run.launch": Method(
+        {
+            **_RUN,
+            "spec": (dict, REQUIRED),
+            "spec_sha": (str, REQUIRED),
+            "files": (dict, REQUIRED),
+            "secrets": (dict, {}),
+        },
+        slow=_launch,
+    ),
+    "run.list": Method({}, slow=_list),
+    "run.get": Method(_RUN, slow=_get),
+    "run.stop": Method({**_RUN, "force": (bool, False)}, slow=_stop),
+    "run.resume": Method({**_RUN, "step": (int, None), "secrets": (dict, {})}, slow=_resume),
+    "run.delete": Method(_RUN, slow=_delete),
+    "run.spec": Method(_RUN, slow=_spec),
+    "ckpt.list": Method(_RUN, slow=_checkpoints),
+    "blob.have": Method({"sha256": (list, REQUIRED)}, slow=_blob_have),
+    "blob.put": Method({"sha256": (str, REQUIRED), "o": (int, 0), "size": (int, REQUIRED)}, task=_blob_put),
+    "file.list": Method({"path": (str, "")}, slow=_file_list),
+    "file.read": Method(
+        {"path": (str, REQUIRED), "o": (int, 0), "max": (int, MAX_PAYLOAD_BYTES)}, slow=_file_read
+    ),
+    "sub.open": Method(
+        {
+            "kind": (str, REQUIRED),
+            "run": (str, None),
+            "o": (int, 0),
+            "gen": (str, ""),
+            "every_s": (float, 1.0),
+            "credit": (int, 0),
+        },
+        quick=_sub_open,
+    ),
+    "sub.ack": Method({"sub": (int, REQUIRED), "o": (int, REQUIRED)}, quick=_sub_ack),
+    "sub.close": Method({"sub": (int, REQUIRED)}, quick=_sub_close),
+    "agent.handover": Method({"build": (str, REQUIRED)}, quick=_handover),
+}
