@@ -22,8 +22,8 @@ STOP_AHEAD_STEPS = 2
 class RunCallback:
     """The events of a training, as ``transformers.TrainerCallback`` names them.
 
-    ``peak_vram`` returns this rank's peak in bytes, or None without a GPU. Never raises into the trainer: a disk
-    that refuses to take a file is reported once in the log, and training goes on.
+    ``peak_vram`` returns this rank's peak in bytes, or None without a GPU. Never raises into the trainer: a
+    disk that refuses to take a file is reported once in the log, and training goes on.
     """
 
     def __init__(

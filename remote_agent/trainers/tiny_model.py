@@ -1,6 +1,6 @@
 """Makes the demo's model: a small Llama with random weights and a tokenizer trained on the dataset itself.
 
-``python -m remote_agent.trainers.tiny_model model.yaml`` in the prepared folder. Keys of the file, all optional::
+``python -m remote_agent.trainers.tiny_model model.yaml`` in the prepared folder. Its keys, all optional::
 
     data: data/train.jsonl       output: model      seed: 0          vocab_size: 2048
     hidden_size: 192             layers: 4          heads: 4         intermediate_size: 512
@@ -75,7 +75,7 @@ def _strings(value: Any) -> Iterator[str]:
 
 
 def make_tokenizer(corpus: Iterator[str], vocab_size: int, max_length: int) -> Any:
-    """Train a byte-level BPE tokenizer (every text of every language has tokens); returns a fast tokenizer."""
+    """Train a byte-level BPE tokenizer: every text of every language has tokens."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
