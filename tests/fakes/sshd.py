@@ -160,7 +160,7 @@ class Laptop:
         self.configure()
 
     def configure(self, *lines: str, key: Path | None = None) -> None:
-        """Write the SSH configuration: ``lines`` first (first value wins), then our defaults for all hosts."""
+        """Write the SSH configuration: ``lines`` first (the first value wins), then defaults."""
         defaults = [
             "Host *",
             f"  IdentityFile {key or self.key}",

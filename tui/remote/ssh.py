@@ -31,6 +31,11 @@ class SshMachine:
         self.config = route.config
 
     @property
+    def where(self) -> str:
+        """The machine for messages: ``user@host:port``."""
+        return self.config.where
+
+    @property
     def alive(self) -> bool:
         """False once the connection is known to be gone."""
         return self._transport.is_active()
@@ -73,7 +78,7 @@ class SshMachine:
             link.close()
         if late.is_set():
             raise RemoteError(
-                f"a command on {self.config.where} did not end in {timeout_s:.0f} s", cause=command[:200]
+                f"a command on {self.where} did not end in {timeout_s:.0f} s", cause=command[:200]
             )
         if not self.alive:
             raise self._lost(None)
@@ -99,7 +104,7 @@ class SshMachine:
             return self._transport.open_session(timeout=CHANNEL_TIMEOUT_S)
         except paramiko.ChannelException as error:
             raise RemoteError(
-                f"{self.config.where} opens no further session",
+                f"{self.where} opens no further session",
                 cause=error.text,
                 remedy="close other finetui windows on this machine, or raise MaxSessions in its sshd",
             ) from error
@@ -114,7 +119,7 @@ class SshMachine:
     def _lost(self, error: Exception | None) -> Unreachable:
         reason = str(error or self._transport.get_exception() or "") or "the connection ended"
         return Unreachable(
-            f"lost the connection to {self.config.where}",
+            f"lost the connection to {self.where}",
             cause=reason,
             remedy="check the network and try again",
         )

@@ -1,0 +1,192 @@
+"""Brings the agent to a machine over SSH and opens a relay to it.
+
+The second connect is one command: the relay starts at once where its build is found. Otherwise one probe
+looks for a Python and a folder, and the agent goes up as one file, checked before it gets its name.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from remote_agent.protocol import MAX_NOISE_BYTES, PROTOCOL_VERSION
+from tui.errors import FinetuiError, Unreachable
+from tui.remote.bootstrap import AgentBuild
+from tui.remote.remote_scripts import LOADER, PROBE, START, UPLOAD, answers, script_input
+from tui.remote.ssh import SshMachine
+from tui.remote.ssh_link import SshLink
+
+#: A cold network volume and a loaded pod take long to start an interpreter.
+START_TIMEOUT_S = 60.0
+PROBE_TIMEOUT_S = 60.0
+UPLOAD_TIMEOUT_S = 300.0
+_READ_BYTES = 64 * 1024
+
+
+@dataclass(frozen=True)
+class Relay:
+    """A link whose marker line has been read; ``first_bytes`` came with it and belong to the protocol."""
+
+    link: SshLink
+    first_bytes: bytes
+    uploaded: bool
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What one look at a machine found."""
+
+    state_dir: str
+    python: str
+
+
+def open_relay(
+    machine: SshMachine, build: AgentBuild, say: Callable[[str], None] = lambda text: None
+) -> Relay:
+    """Return a relay of ``build``, after uploading it where it is absent.
+
+    ``say`` is told what is being done. Raises Unreachable with the cause and the remedy.
+    """
+    found = _start(machine, build.name)
+    if found is not None:
+        return Relay(*found, uploaded=False)
+    say("looking for Python")
+    probe = look_at(machine)
+    say("uploading the agent")
+    upload(machine, probe, build)
+    found = _start(machine, build.name)
+    if found is None:
+        raise Unreachable(
+            f"the agent vanished from {machine.where} right after its upload",
+            cause=f"{probe.state_dir}/agent/{build.name} is not there any more",
+            remedy="look for something that cleans that folder, or set FINETUI_STATE_DIR on the machine",
+        )
+    return Relay(*found, uploaded=True)
+
+
+def look_at(machine: SshMachine) -> Probe:
+    """Find a Python and make the state directory; raises Unreachable."""
+    marker = secrets.token_hex(16)
+    code, out, err = machine.run(LOADER, script_input(PROBE, marker), timeout_s=PROBE_TIMEOUT_S)
+    found = answers(out, marker)
+    if ("end", "") not in found:
+        raise _no_answer(machine, code, out, err)
+    first = dict(reversed(found))
+    if not first["system"].startswith("Linux"):
+        raise Unreachable(
+            f"{machine.where} runs {first['system']}",
+            cause="finetui's agent needs Linux",
+            remedy="pick a Linux machine",
+        )
+    if "python" not in first:
+        seen = [rest for word, rest in found if word == "unsuitable"]
+        raise Unreachable(
+            f"{machine.where} has no Python 3.10 or later",
+            cause=f"found only {', '.join(seen)}" if seen else "found none in PATH, /opt/conda or /usr/local",
+            remedy="install one (apt-get install python3), or start the pod from an image with PyTorch",
+        )
+    if "writable" not in first:
+        raise _not_writable(machine, first["state"], first.get("unwritable", ""))
+    return Probe(state_dir=first["state"], python=first["python"])
+
+
+def upload(machine: SshMachine, probe: Probe, build: AgentBuild) -> None:
+    """Store the agent under its build name, whole or not at all; raises Unreachable."""
+    marker = secrets.token_hex(16)
+    folder = f"{probe.state_dir}/agent/{build.name}"
+    arguments = (marker, folder, probe.python, build.sha256)
+    code, out, err = machine.run(
+        LOADER, script_input(UPLOAD, *arguments) + build.data, timeout_s=UPLOAD_TIMEOUT_S
+    )
+    words = [word for word, _ in answers(out, marker)]
+    if words == ["stored"]:
+        return
+    if words == ["failed"]:
+        raise _not_writable(machine, folder, err.decode("utf-8", "replace"))
+    if words == ["torn"]:
+        raise Unreachable(
+            f"the agent did not arrive whole on {machine.where}",
+            cause="its SHA-256 is not that of what was sent; the copy was removed",
+            remedy="try again",
+        )
+    raise _no_answer(machine, code, out, err)
+
+
+def _start(machine: SshMachine, build: str) -> tuple[SshLink, bytes] | None:
+    """Return a running relay and the bytes after its marker line, or None when the build is not there."""
+    marker = secrets.token_hex(16)
+    link = machine.open_link(LOADER)
+    # A login shell that hangs must not hang us: closing the link ends the read below.
+    limit = threading.Timer(START_TIMEOUT_S, link.close)
+    limit.daemon = True
+    limit.start()
+    try:
+        link.write(script_input(START, marker, build))
+        answer, first_bytes = _read_marker(machine, link, marker)
+    except OSError as error:
+        link.close()
+        raise _no_answer(machine, link.exit_code(1.0), b"", link.last_words().encode()) from error
+    except FinetuiError:
+        link.close()
+        raise
+    finally:
+        limit.cancel()
+    if answer == "absent":
+        link.close()
+        return None
+    if answer != str(PROTOCOL_VERSION):
+        link.close()
+        raise Unreachable(
+            f"the agent on {machine.where} speaks protocol {answer}, this finetui {PROTOCOL_VERSION}",
+            remedy="install the same version of finetui on both sides",
+        )
+    return link, first_bytes
+
+
+def _read_marker(machine: SshMachine, link: SshLink, marker: str) -> tuple[str, bytes]:
+    """Skip shell noise up to the marker line; return the rest of that line and what came after it."""
+    wanted = marker.encode("ascii") + b" "
+    seen = b""
+    while True:
+        start = seen.find(wanted)
+        end = seen.find(b"\n", start)
+        if start >= 0 and end >= 0:
+            return seen[start + len(wanted) : end].decode("ascii", "replace").strip(), seen[end + 1 :]
+        if len(seen) > MAX_NOISE_BYTES:
+            raise Unreachable(
+                f"the login shell of {machine.where} prints too much",
+                cause=f"over {MAX_NOISE_BYTES} bytes before our command ran: {seen[:80]!r} ...",
+                remedy="quieten ~/.bashrc (or the like) there for shells without a terminal",
+            )
+        data = link.read(_READ_BYTES)
+        if not data:
+            raise _no_answer(machine, link.exit_code(2.0), seen, link.last_words().encode())
+        seen += data
+
+
+def _no_answer(machine: SshMachine, code: int | None, out: bytes, err: bytes) -> FinetuiError:
+    said = (err.strip() or out.strip()).decode("utf-8", "replace")[-500:]
+    return Unreachable(
+        f"{machine.where} did not run our command",
+        cause=f"the login shell ended with code {code}"
+        + (f" and said: {said}" if said else " and said nothing"),
+        remedy="a ~/.bashrc (or the like) that exits or asks is the usual reason: see what "
+        "`ssh HOST echo ok` prints",
+    )
+
+
+def _not_writable(machine: SshMachine, folder: str, said: str) -> FinetuiError:
+    reason = said.strip()[-300:] or "no permission"
+    if "No space left" in reason or "quota" in reason:
+        return Unreachable(
+            f"the disk of {machine.where} is full",
+            cause=f"{folder}: {reason}",
+            remedy="free some space there",
+        )
+    return Unreachable(
+        f"can't write to {folder} on {machine.where}",
+        cause=reason,
+        remedy="set FINETUI_STATE_DIR on the machine to a folder that can be written, or free the volume",
+    )
