@@ -1,10 +1,11 @@
 """Serves a model to chat with: ``-m remote_agent.trainers.serve serve.yaml key=value...``.
 
-LLaMA-Factory's own OpenAI-compatible API on a loopback port, with the key in ``API_KEY``. The settings are
-LLaMA-Factory's (model_name_or_path, adapter_name_or_path, template, ...) and two of ours: ``port`` (0: a free
-one) and ``idle_s`` (exit after so many seconds without a request; 0: never). ``endpoint.json`` {port} appears
-in the run directory when it answers. A request with temperature 0 is greedy. The number of tokens of a reply is
-``usage.completion_tokens``: of the reply, or of the last chunk of a stream, there counted from its text.
+LLaMA-Factory's own OpenAI-compatible API on a free loopback port, with the key in ``API_KEY``. The settings
+are LLaMA-Factory's (model_name_or_path, adapter_name_or_path, template, ...) and ``idle_s`` of ours, or else
+the variable ``FINETUI_IDLE_S``: exit after so many seconds without a request, 0 for never. ``endpoint.json``
+{port} appears in the run directory when it answers. A request with temperature 0 is greedy. The number of
+tokens of a reply is ``usage.completion_tokens``: of the reply, or of the last chunk of a stream, where it is
+counted from the text.
 """
 
 from __future__ import annotations
@@ -139,8 +140,8 @@ def main(argv: list[str]) -> int:
     os.environ["API_VERBOSE"] = "0"
     report("loading", "the model")
     settings = read_arguments(argv)
-    idle_s = float(settings.pop("idle_s", 0) or 0)
-    listener = socket.create_server((HOST, int(settings.pop("port", 0) or 0)))
+    idle_s = float(settings.pop("idle_s", os.environ.get("FINETUI_IDLE_S")) or 0)
+    listener = socket.create_server((HOST, 0))
     port = listener.getsockname()[1]
     app = Activity(make_app(settings))
 
