@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import queue
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -23,6 +22,7 @@ from remote_agent.protocol import (
 from tui.errors import FinetuiError, RemoteError, Unreachable
 from tui.remote.heartbeat import Heartbeat
 from tui.remote.link import Link
+from tui.remote.machine import Machine
 from tui.remote.streams import (
     NOTIFICATIONS,
     OnEvent,
@@ -83,12 +83,14 @@ class AgentClient:
         link: Link,
         *,
         target: str = "local",
+        machine: Machine | None = None,
         heartbeat: Heartbeat | None = None,
         on_close: Callable[[str], None] | None = None,
         first_bytes: bytes = b"",
     ) -> None:
         self.target = target
         self._link = link
+        self._machine = machine
         self._heartbeat = heartbeat or Heartbeat()
         self._on_close = on_close
         self._outgoing: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
@@ -97,6 +99,7 @@ class AgentClient:
         self._calls: dict[int, _Call] = {}
         self._streams: dict[int | str, _Stream] = {}
         self._closed_because = ""
+        self._remedy = ""
         self._is_closed = False
         self._hello: Hello | None = None
         self._first_bytes = first_bytes
@@ -120,6 +123,10 @@ class AgentClient:
     def reason(self) -> str:
         """Why the connection ended; empty while it lives."""
         return self._closed_because
+
+    def forward(self, port: int) -> int:
+        """Return a port of this laptop's loopback that leads to ``port`` of the target's."""
+        return self._machine.forward(port) if self._machine is not None else port
 
     def notify_on_close(self, on_close: Callable[[str], None]) -> None:
         """Call ``on_close(reason)`` once when the connection ends, at once if it already has."""
@@ -152,7 +159,7 @@ class AgentClient:
         payload: bytes = b"",
         timeout_s: float = REQUEST_TIMEOUT_S,
     ) -> Any:
-        """Return the result of one call; raises RemoteError (the agent refused) or Unreachable (it is gone)."""
+        """Return the result of one call; raises RemoteError (it was refused) or Unreachable."""
         return self.call(method, params, payload, timeout_s).result
 
     def call(
@@ -166,9 +173,16 @@ class AgentClient:
         return self._call(method, params, payload, timeout_s, None)
 
     def subscribe(
-        self, kind: str, on_event: OnEvent, *, run: str = "", offset: int = 0, every_s: float = 1.0
+        self,
+        kind: str,
+        on_event: OnEvent,
+        *,
+        run: str = "",
+        offset: int = 0,
+        generation: str = "",
+        every_s: float = 1.0,
     ) -> Subscription:
-        """Open a stream of kind log, metrics, runs or samples, files from byte ``offset`` on.
+        """Open a stream of kind log, metrics, runs or samples; the first two from byte ``offset`` on.
 
         ``on_event`` runs in the reader thread and must not call back into this client's blocking methods.
         """
@@ -183,7 +197,7 @@ class AgentClient:
 
         params: dict[str, Any] = {"kind": kind, "every_s": every_s, "credit": CREDIT_BYTES}
         if run:
-            params |= {"run": run, "o": offset}
+            params |= {"run": run, "o": offset, "gen": generation}
         self._call("sub.open", params, b"", REQUEST_TIMEOUT_S, register)
         return Subscription(self, opened[0])
 
@@ -247,7 +261,7 @@ class AgentClient:
         return Unreachable(
             f"the connection to {self.target} ended",
             cause="; ".join(part for part in (self._closed_because, words) if part),
-            remedy=f"see what is wrong with: finetui doctor {self.target}",
+            remedy=self._remedy or f"see what is wrong with: finetui doctor {self.target}",
         )
 
     def _write(self) -> None:
@@ -291,6 +305,9 @@ class AgentClient:
                 self._heartbeat.heard()
         except ProtocolError as error:
             reason = f"protocol error: {error}"
+        except RemoteError as error:
+            self._remedy = error.remedy
+            reason = error.message
         except (OSError, FinetuiError) as error:
             reason = str(error)
         finally:
@@ -308,6 +325,8 @@ class AgentClient:
 
     def _handle_reply(self, frame: Frame) -> None:
         number = frame.header.get("id")
+        if number is None and "error" in frame.header:
+            raise _refusal("the connection", frame)
         if type(number) is not int:
             raise ProtocolError(f"reply with id {number!r}")
         with self._lock:
@@ -348,27 +367,27 @@ class AgentClient:
             call.done.set()
         self._outgoing.put(None)
         self._link.close()
+        if self._machine is not None:
+            self._machine.close()
         if on_close is not None:
             on_close(reason)
 
 
 def _reply(method: str, frame: Frame) -> Reply:
-    error = frame.header.get("error")
-    if error is None:
-        return Reply(frame.header.get("result"), frame.payload)
+    if frame.header.get("error") is not None:
+        raise _refusal(method, frame)
+    return Reply(frame.header.get("result"), frame.payload)
+
+
+def _refusal(what: str, frame: Frame) -> RemoteError:
+    error = frame.header["error"]
     document = cast("dict[str, Any]", error if isinstance(error, dict) else {})
     data = document.get("data")
     details = cast("dict[str, Any]", data if isinstance(data, dict) else {})
     code = document.get("code")
-    raise RemoteError(
-        str(document.get("message") or f"{method} failed"),
+    return RemoteError(
+        str(document.get("message") or f"{what} failed"),
         cause=str(details.get("cause") or ""),
         remedy=str(details.get("remedy") or ""),
         code=code if type(code) is int else 0,
     )
-
-
-def monotonic_deadline(timeout_s: float) -> Callable[[], float]:
-    """Return a function that says how many seconds are left, never less than 0."""
-    end = time.monotonic() + timeout_s
-    return lambda: max(0.0, end - time.monotonic())

@@ -1,0 +1,33 @@
+"""The checkpoints of a run."""
+
+from __future__ import annotations
+
+from remote_agent.protocol import Checkpoint, ProtocolError, from_wire
+from tui.errors import InvalidInput, RemoteError
+from tui.remote.agent_client import AgentClient
+
+
+def list_checkpoints(client: AgentClient, run: str) -> list[Checkpoint]:
+    """Return a run's checkpoints by step; raises RemoteError, Unreachable."""
+    result = client.request("ckpt.list", {"run": run})
+    try:
+        if not isinstance(result, list):
+            raise ProtocolError("not a list")
+        found = [from_wire(Checkpoint, item) for item in result]
+    except ProtocolError as error:
+        raise RemoteError("the agent's list of checkpoints is malformed", cause=str(error)) from error
+    return sorted(found, key=lambda checkpoint: checkpoint.step)
+
+
+def choose_checkpoint(client: AgentClient, run: str, step: int | None) -> Checkpoint:
+    """Return the complete checkpoint at ``step``, or the newest; raises InvalidInput saying what there is."""
+    found = [checkpoint for checkpoint in list_checkpoints(client, run) if checkpoint.complete]
+    chosen = found[-1:] if step is None else [item for item in found if item.step == step]
+    if chosen:
+        return chosen[0]
+    there = ", ".join(str(checkpoint.step) for checkpoint in found)
+    raise InvalidInput(
+        f"run {run} has no complete checkpoint" + (f" at step {step}" if step is not None else " yet"),
+        cause=f"complete ones are at: {there}" if there else "",
+        remedy="wait for the first save, or name one that is listed by: finetui checkpoints " + run,
+    )
