@@ -156,7 +156,7 @@ class FileStream:
             self._gen = Generation.of(self._fd)
         if ended and self._offset == self._size:
             self.close()
-            return encode(self._event("eof", size=self._size))
+            return encode(self._event("eof", size=self._offset))
         if self._offset == self._size:
             self.due = now + self._poll_s
             self._poll_s = min(self._poll_s * 1.5, SLOW_POLL_S)
