@@ -36,14 +36,19 @@ class Outcome:
     error: str = ""
 
 
-def state_of(outcome: Outcome, *, stop_asked: bool) -> str:
-    """Return the state that the outcome of the last step gives the run."""
+def state_of(outcome: Outcome, *, stop_asked: bool, reached_the_end: bool) -> str:
+    """Return the state that the outcome of the last step gives the run.
+
+    ``reached_the_end`` is the trainer's own word, which counts when nobody could see its exit code.
+    """
     if stop_asked and (outcome.code == 0 or outcome.ended_by_us):
         return "stopped"
     if outcome.code == 0:
         return "finished"
     if outcome.code is None and outcome.signal is None and not outcome.error:
-        return "stopped" if stop_asked else "lost"
+        if stop_asked:
+            return "stopped"
+        return "finished" if reached_the_end else "lost"
     return "failed"
 
 

@@ -118,7 +118,8 @@ class JobWatch:
             self.waker.wait(LOOK_EVERY_S if due is None else min(LOOK_EVERY_S, max(0.01, due - now)))
 
     def _can_save(self) -> bool:
-        return metrics_tail.is_training(self.directory.metrics, self.metrics_offset)
+        # Not "and no end": between its end record and its exit a trainer still writes the final weights.
+        return metrics_tail.first_begin(self.directory.metrics, self.metrics_offset) is not None
 
 
 def _terminate_group(group: int) -> None:

@@ -8,6 +8,7 @@ import shutil
 import signal
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +91,8 @@ def resume(
 ) -> RunStatus:
     """Continue an ended run from the checkpoint at ``step``, or from its newest.
 
-    A live run is returned as it is. Raises AgentError when there is nothing to resume from, or when processes of the run are left.
+    A live run is returned as it is. Raises AgentError when there is nothing to resume from, or when
+    processes of the run are left.
     """
     directory = existing_run(places, run)
     _check_secrets(secrets)
@@ -155,7 +157,8 @@ def recover(places: Places, *, proc: Proc = Proc()) -> None:  # noqa: B008
         record = read_json(directory.proc)
         supervisor = (record or {}).get("supervisor") or {}
         if record is not None and supervisor.get("boot") == boot and not directory.exit.exists():
-            adopt(places, directory, proc)
+            with suppress(AgentError):  # the run's log says why; the others still want theirs
+                adopt(places, directory, proc)
     shutil.rmtree(places.trash, ignore_errors=True)
 
 

@@ -113,8 +113,7 @@ def losses_by_step(path: Path) -> dict[int, dict[str, float]]:
     return steps
 
 
-def is_training(path: Path, offset: int) -> bool:
-    """Say whether the attempt since ``offset`` has begun and has not ended: a checkpoint can be saved now."""
-    if first_begin(path, offset) is None:
-        return False
-    return next(newest_first(path, offset), {}).get("event") != "end"
+def reached_the_end(path: Path, offset: int) -> bool:
+    """Say whether training since ``offset`` said that it ended by itself."""
+    newest = next(newest_first(path, offset), {})
+    return newest.get("event") == "end" and newest.get("stopped") is False

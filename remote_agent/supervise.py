@@ -282,7 +282,13 @@ class Supervision:
             os.utime(self._lock)
 
     def _conclude(self, step: str, outcome: Outcome) -> None:
-        state = conclusion.state_of(outcome, stop_asked=self._watch.stop_request() is not None)
+        state = conclusion.state_of(
+            outcome,
+            stop_asked=self._watch.stop_request() is not None,
+            reached_the_end=metrics_tail.reached_the_end(
+                self._directory.metrics, self._record["metrics_offset"]
+            ),
+        )
         document = conclusion.exit_document(
             state,
             outcome,
