@@ -15,7 +15,7 @@ import threading
 import time
 
 from remote_agent import program
-from remote_agent.errors import AgentError
+from remote_agent.errors import AgentError, from_os_error
 from remote_agent.places import Places
 from remote_agent.protocol import FAILED, INVALID_PARAMS, PROTOCOL_VERSION, encode
 
@@ -36,10 +36,16 @@ def main(arguments: list[str]) -> int:
     try:
         agent = connect(Places.from_environment(os.environ))
     except AgentError as error:
-        os.write(1, encode({"jsonrpc": "2.0", "id": None, "error": error.to_wire()}))
-        return 1
+        return _refuse(error)
+    except OSError as error:
+        return _refuse(from_os_error(error, f"reach or start the agent ({error.filename or 'no file'})"))
     _pump(agent)
     return 0
+
+
+def _refuse(error: AgentError) -> int:
+    os.write(1, encode({"jsonrpc": "2.0", "id": None, "error": error.to_wire()}))
+    return 1
 
 
 def connect(places: Places) -> socket.socket:
