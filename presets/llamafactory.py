@@ -111,7 +111,6 @@ def _schedule(spec: RunSpec) -> dict[str, Any]:
         "per_device_train_batch_size": spec.micro_batch,
         "gradient_accumulation_steps": spec.gradient_accumulation,
         "learning_rate": spec.learning_rate,
-        "num_train_epochs": spec.epochs,
         "lr_scheduler_type": spec.scheduler,
         # A share as well as a number of steps; warmup_ratio is deprecated in transformers 5.
         "warmup_steps": spec.warmup,
@@ -123,8 +122,8 @@ def _schedule(spec: RunSpec) -> dict[str, Any]:
         "ddp_timeout": 7200,
     }
     if spec.max_steps is not None:
-        keys["max_steps"] = spec.max_steps
-    return keys
+        return keys | {"max_steps": spec.max_steps}
+    return keys | {"num_train_epochs": spec.epochs}
 
 
 def _reporting(spec: RunSpec) -> dict[str, Any]:

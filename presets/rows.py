@@ -134,7 +134,7 @@ def _read_jsonl(path: Path) -> Iterator[Row]:
         try:
             values = decoder.decode(line)
         except (msgspec.DecodeError, RecursionError) as error:
-            raise _broken_json(path, line.decode(), f"row {count}, line {number}", error) from error
+            raise _broken_json(path, line.decode().rstrip(), f"row {count}, line {number}", error) from error
         if not isinstance(values, dict):
             raise _not_an_object(f"{path}, row {count} (line {number})", values)
         yield Row(count, number, values)
