@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,7 +65,7 @@ class ChatSession:
         temperature: float = 0.0,
         top_p: float = 1.0,
         max_tokens: int = MAX_TOKENS,
-    ) -> Iterator[Delta | ReplyStats]:
+    ) -> Generator[Delta | ReplyStats, None, None]:
         """Yield the reply piece by piece, then its figures; closing the iterator stops the reply.
 
         ``temperature`` 0 is greedy. Raises RemoteError when the server refuses, Unreachable when it is gone.

@@ -53,7 +53,7 @@ class SampleArrived:
 
 
 Event = ConnectionChanged | RunsChanged | SampleArrived | LogGrew | MetricsArrived
-_Command = tuple[Literal["watch", "unwatch", "closed", "retry", "stop"], str]
+_Command = tuple[Literal["watch", "closed", "retry", "stop"], str]
 
 
 class Follower:
@@ -115,7 +115,9 @@ class Follower:
 
     def unwatch(self, run: str) -> None:
         """Stop following a run; its copies stay."""
-        self._commands.put(("unwatch", run))
+        watch = self._watches.pop(run, None)
+        if watch is not None:
+            watch.close()
 
     def retry(self) -> None:
         """Try to connect now instead of after the wait."""
@@ -168,14 +170,11 @@ class Follower:
 
     def _obey(self, command: _Command, client: AgentClient | None) -> None:
         name, run = command
-        if name == "watch" and run in self._watches:
-            self._watches[run].announce()
+        watch = self._watches.get(run) if name == "watch" else None
+        if watch is not None:
+            watch.announce()
             if client is not None:
-                self._watches[run].open(client)
-        elif name == "unwatch":
-            watch = self._watches.pop(run, None)
-            if watch is not None:
-                watch.close()
+                watch.open(client)
 
     def _wait_after(self, reason: str, error: FinetuiError | None) -> None:
         wait_s = self._backoff.next_s()

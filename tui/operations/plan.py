@@ -6,14 +6,14 @@ import contextlib
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import yaml
-from presets.check import Finding, Machine, check
 
 from presets import catalog, jobs, render
+from presets.check import Finding, Machine, check
 from presets.dataset import DataReport, Mapping, inspect, parse_mapping
 from presets.errors import InvalidInput
 from presets.llamafactory import train_arguments
@@ -85,6 +85,11 @@ def make_plan(
         yaml=yaml.safe_dump(train_arguments(spec), sort_keys=False, allow_unicode=True),
         job=job,
     )
+
+
+def with_machine(plan: Plan, machine: Machine) -> Plan:
+    """Return the plan judged against the machine that it is for."""
+    return replace(plan, findings=tuple(check(plan.spec, plan.report, machine)))
 
 
 def refuse_errors(plan: Plan) -> None:

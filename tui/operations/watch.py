@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tui.errors import RemoteError
 from tui.operations.metrics import RecordReader
 from tui.paths import private_dir
 from tui.remote.agent_client import AgentClient, Subscription
@@ -64,8 +66,15 @@ class RunWatch:
         self._announce_metrics()
 
     def open(self, client: AgentClient) -> None:
-        """Subscribe from where the copies end; raises RemoteError, Unreachable."""
+        """Subscribe from where the copies end; raises Unreachable.
+
+        A run that the target does not have (any more) is left as it is here.
+        """
         self.close()
+        with contextlib.suppress(RemoteError):
+            self._subscribe(client)
+
+    def _subscribe(self, client: AgentClient) -> None:
         spools = {"log": self.log, "metrics": self._metrics}
         takers = {"log": self._take_log, "metrics": self._take_metrics}
         for kind, spool in spools.items():

@@ -85,14 +85,13 @@ class AgentClient:
         target: str = "local",
         machine: Machine | None = None,
         heartbeat: Heartbeat | None = None,
-        on_close: Callable[[str], None] | None = None,
         first_bytes: bytes = b"",
     ) -> None:
         self.target = target
         self._link = link
         self._machine = machine
         self._heartbeat = heartbeat or Heartbeat()
-        self._on_close = on_close
+        self._on_close: list[Callable[[str], None]] = []
         self._outgoing: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._ids = itertools.count(1)
         self._lock = threading.Lock()
@@ -131,8 +130,9 @@ class AgentClient:
     def notify_on_close(self, on_close: Callable[[str], None]) -> None:
         """Call ``on_close(reason)`` once when the connection ends, at once if it already has."""
         with self._lock:
-            self._on_close = on_close
             ended = self._is_closed
+            if not ended:
+                self._on_close.append(on_close)
         if ended:
             on_close(self._closed_because)
 
@@ -362,14 +362,13 @@ class AgentClient:
             self._closed_because = reason
             calls = list(self._calls.values())
             self._calls.clear()
-            on_close = self._on_close
         for call in calls:
             call.done.set()
         self._outgoing.put(None)
         self._link.close()
         if self._machine is not None:
             self._machine.close()
-        if on_close is not None:
+        for on_close in self._on_close:
             on_close(reason)
 
 
