@@ -54,7 +54,7 @@ class Pod:
 class PodRequest:
     """What to rent; the provider's side ends the pod at ``terminate_after`` (epoch seconds) where it can.
 
-    ``marker`` is unique to this request: after an ambiguous create the pod is looked up by it, never made twice.
+    ``marker`` is unique to this request: after an ambiguous create the pod is looked up by it.
     """
 
     name: str
