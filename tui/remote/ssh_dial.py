@@ -98,7 +98,9 @@ def _open(route: Route, address: Address, ask: Ask, alias: str, hops: int) -> No
         config = replace(config, host_key_alias=alias.lower())
     if hops == 0:
         raise Unreachable(
-            f"more than {_MAX_HOPS} jump hosts before {config.where}", remedy="look for a loop of ProxyJump"
+            f"too many jump hosts before {config.where}",
+            cause=f"more than {_MAX_HOPS}, so they probably go in a circle",
+            remedy="look at the ProxyJump lines of ~/.ssh/config",
         )
     _refuse_shell_proxies(config)
     if config.proxy_jump:
@@ -189,6 +191,8 @@ def _handshake_failure(route: Route, config: SshConfig, error: Exception | None)
 
 
 def _stop(transport: paramiko.Transport) -> None:
-    transport.close()
+    # A nested transport says goodbye over a socket that is cut already.
+    with contextlib.suppress(paramiko.SSHException, OSError, EOFError):
+        transport.close()
     if transport.is_alive():
         transport.join(1.0)
