@@ -69,11 +69,11 @@ class Connection:
         self._wake = asyncio.Event()
         self._last_byte = clock()
         self._subs = 0
+        self._watchdog: asyncio.TimerHandle | None = None
 
     async def serve(self) -> None:
         """Read requests and write answers until the connection ends."""
-        loop = asyncio.get_running_loop()
-        watchdog = loop.call_later(SILENCE_LIMIT_S, self._check_silence)
+        self._check_silence()
         pump = asyncio.create_task(self._write())
         try:
             await self._read()
@@ -82,7 +82,8 @@ class Connection:
         except (ProtocolError, ConnectionError):
             pass  # not ours any more, or gone: closing is the whole answer
         finally:
-            watchdog.cancel()
+            if self._watchdog is not None:
+                self._watchdog.cancel()
             pump.cancel()
             for task in self._tasks:
                 task.cancel()
@@ -222,7 +223,8 @@ class Connection:
         if silence >= SILENCE_LIMIT_S:
             self.hang_up()
             return
-        asyncio.get_running_loop().call_later(SILENCE_LIMIT_S - silence, self._check_silence)
+        loop = asyncio.get_running_loop()
+        self._watchdog = loop.call_later(SILENCE_LIMIT_S - silence, self._check_silence)
 
     def _close_streams(self) -> None:
         for stream in self.streams.values():

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from remote_agent import status
+from remote_agent.errors import AgentError
 from remote_agent.places import Places
 from remote_agent.protocol import ENDED, RunStatus, to_wire
 from remote_agent.runs import RunDirectory, list_runs
@@ -38,7 +39,10 @@ class RunsScan:
             signature = _signature(directory)
             before = self._known.get(directory.run)
             if before is None or before[0] != signature or _is_stale(before, now):
-                found = status.status(self._places, directory.run)
+                try:
+                    found = status.status(self._places, directory.run)
+                except AgentError:
+                    continue  # deleted since it was listed
                 known[directory.run] = (signature, now, found)
             else:
                 known[directory.run] = before

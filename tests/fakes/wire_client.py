@@ -19,7 +19,7 @@ LIMIT_S = 30.0
 
 
 class WireClient:
-    """One connection through ``relay``; replies and notifications are kept in the order in which they came."""
+    """One connection through ``relay``; replies and notifications are kept in the order they came in."""
 
     def __init__(self, places: Places, *, program: Path | None = None, **environment: str) -> None:
         source = [str(program)] if program else ["-m", "remote_agent"]
