@@ -56,7 +56,10 @@ def failure_message(step: str, outcome: Outcome, log: Path, *, oom_kills: int, s
     """Return one sentence for a step that failed: the last exception of the log where there is one."""
     if outcome.error:
         return f"{step} could not be started: {outcome.error}"
-    how = f"exit code {outcome.code}" if outcome.signal is None else f"killed by signal {outcome.signal}"
+    if outcome.signal is None:
+        how = f"{step} failed with exit code {outcome.code}"
+    else:
+        how = f"{step} was killed by signal {outcome.signal}"
     killed = outcome.signal == signal.SIGKILL or outcome.code in _KILLED_CODES
     if oom_kills:
         how += " (the kernel's out-of-memory killer ended a process: the machine's RAM is too small)"
@@ -66,7 +69,7 @@ def failure_message(step: str, outcome: Outcome, log: Path, *, oom_kills: int, s
     for secret in secrets:
         if secret:
             reason = reason.replace(secret, "[secret]")
-    return f"{step} failed with {how}: {reason}" if reason else f"{step} failed with {how}"
+    return f"{how}: {reason}" if reason else how
 
 
 def last_exception(log: Path) -> str:

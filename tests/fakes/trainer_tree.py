@@ -60,7 +60,7 @@ def raise_like_a_trainer(code: int) -> None:
 
 
 def start_child() -> None:
-    """Fork a worker as torchrun does, in its own session; it forks a grandchild, and neither minds SIGTERM."""
+    """Fork a worker in a session of its own, as torchrun does; its own child minds SIGTERM as little."""
     if os.fork() == 0:
         os.setsid()
         signal.signal(signal.SIGTERM, signal.SIG_IGN)

@@ -70,7 +70,7 @@ def test_kill_9_of_the_job_leader_is_recorded_and_its_strays_are_swept(runs: Run
     os.kill(runs.record("r1")["job"]["pid"], signal.SIGKILL)
     status = runs.ended("r1")
     assert status.state == "failed"
-    assert status.message == "train failed with killed by signal 9 (out of memory?)"
+    assert status.message == "train was killed by signal 9 (out of memory?)"
     assert json.loads(runs.directory("r1").exit.read_text())["signal"] == 9
     assert runs.left("r1") == []
 
@@ -176,7 +176,8 @@ def test_whatever_moment_kills_the_supervisor_the_status_settles_and_stop_works(
     runs: Runs, failpoint: str
 ) -> None:
     """I1, I2, I3: one job at most, a true status, and no process after a stop."""
-    runs.launch_in_process("r1", tree_spec("--steps", "300", "--children", "2"), failpoint)
+    steps = "100000" if failpoint == "supervise-running" else "5"
+    runs.launch_in_process("r1", tree_spec("--steps", steps, "--children", "2"), failpoint)
     runs.wait_unsupervised("r1")
     if failpoint == "supervise-running":
         status = runs.wait("r1", "running")
@@ -223,6 +224,7 @@ def test_the_job_does_not_notice_that_its_supervisor_was_killed(runs: Runs) -> N
     os.kill(runs.record("r1")["supervisor"]["pid"], signal.SIGKILL)
     runs.wait_unsupervised("r1")
     heartbeat = runs.directory("r1").path / "heartbeat"
+    wait_for(heartbeat.exists, "a first heartbeat")
     before = heartbeat.read_text()
     wait_for(lambda: heartbeat.read_text() != before, "the job's heart to beat on")
     lifecycle.recover(runs.places)
