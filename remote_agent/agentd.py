@@ -36,7 +36,7 @@ def main(arguments: list[str]) -> int:
     places = Places.from_environment(os.environ)
     try:
         places.create()
-        listener = _listen(places)
+        listener = listen(places)
     except (AgentError, OSError) as error:
         _tell(ready, f"{error}\n".encode())
         sys.stderr.write(f"agentd: {error}\n")
@@ -46,7 +46,7 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def _listen(places: Places) -> socket.socket:
+def listen(places: Places) -> socket.socket:
     """Bind the socket with mode 0600; raises OSError when it is taken."""
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     mask = os.umask(0o177)
