@@ -87,7 +87,6 @@ class Installer:
                 self.uv,
                 "venv",
                 "--clear",
-                "--seed",
                 "--python",
                 self.base.request,
                 *site,
