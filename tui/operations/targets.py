@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Literal
 from tui.config import load_config
 from tui.errors import InvalidInput, Unreachable
 from tui.remote.agent_client import AgentClient
-from tui.remote.bootstrap import build_agent, install_here, install_there, open_relay
+from tui.remote.bootstrap import AgentBuild, build_agent, install_here, open_relay
+from tui.remote.link import Link
 from tui.remote.machine import LocalMachine, Machine
 from tui.state.history import History
 
@@ -61,15 +62,8 @@ def connect(target: str, ask: Ask | None = None) -> AgentClient:
 
 
 def _connect_once(target: Target, ask: Ask | None) -> tuple[AgentClient, str]:
-    machine = _machine(target, ask)
-    try:
-        build = build_agent()
-        here = target.kind == "local"
-        agent = install_here(build) if here else install_there(machine, target.text, build)
-        link, first_bytes = open_relay(machine, target.text, agent)
-    except BaseException:
-        machine.close()
-        raise
+    build = build_agent()
+    machine, link, first_bytes = _reach(target, build, ask)
     client = AgentClient(link, target=target.text, machine=machine, first_bytes=first_bytes)
     try:
         client.greet()
@@ -79,14 +73,22 @@ def _connect_once(target: Target, ask: Ask | None) -> tuple[AgentClient, str]:
     return client, build.name
 
 
-def _machine(target: Target, ask: Ask | None) -> Machine:
+def _reach(target: Target, build: AgentBuild, ask: Ask | None) -> tuple[Machine, Link, bytes]:
+    """Return the machine, a relay on it and the first bytes that the relay sent."""
     if target.kind == "local":
-        return LocalMachine()
+        local = LocalMachine()
+        return local, *open_relay(local, target.text, install_here(build))
     if target.kind == "runpod":
         raise Unreachable(
             f"{target.text}: pods are not supported by this version",
             remedy="connect to the pod by SSH: --on root@HOST:PORT",
         )
-    from tui.remote import ssh, ssh_ask
+    from tui.remote import remote_bootstrap, ssh, ssh_ask
 
-    return ssh.connect(target.text, ask or ssh_ask.nobody_to_ask())
+    machine = ssh.connect(target.text, ask or ssh_ask.nobody_to_ask())
+    try:
+        relay = remote_bootstrap.open_relay(machine, build)
+    except BaseException:
+        machine.close()
+        raise
+    return machine, relay.link, relay.first_bytes

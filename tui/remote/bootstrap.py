@@ -1,4 +1,4 @@
-"""Puts the agent on a machine as one content-addressed file, and starts a relay there."""
+"""The agent as one content-addressed file; puts it on this machine and starts a relay here."""
 
 from __future__ import annotations
 
@@ -23,45 +23,6 @@ from tui.remote.machine import Machine
 _MAIN = b"import sys\n\nfrom remote_agent.__main__ import main\n\nsys.exit(main(sys.argv[1:]))\n"
 #: The oldest time that a zip entry can have.
 _EPOCH = (1980, 1, 1, 0, 0, 0)
-_PYTHONS = "python3 python3.13 python3.12 python3.11 python3.10"
-
-#: Sent on stdin to ``sh -s``, so that no login shell (fish, csh) has to understand it.
-_PROBE = """\
-echo {marker}
-state=${{FINETUI_STATE_DIR:-}}
-if [ -z "$state" ]; then
-  state=$HOME/.local/state/finetui
-  if [ -d /workspace ] && [ -w /workspace ]; then state=/workspace/.finetui; fi
-fi
-echo "state=$state"
-if [ -f "$state/agent/{build}/agent.pyz" ]; then echo installed=yes; fi
-for name in {pythons}; do
-  found=$(command -v "$name") || continue
-  "$found" -I -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null || continue
-  echo "python=$found"
-  break
-done
-"""
-
-#: Reads the file from stdin and renames it into place only when its hash is right.
-_RECEIVE = """\
-import hashlib, os, sys
-data = sys.stdin.buffer.read()
-if hashlib.sha256(data).hexdigest() != sys.argv[2]:
-    sys.exit("the upload was cut short")
-os.makedirs(os.path.dirname(sys.argv[1]), mode=0o700, exist_ok=True)
-part = sys.argv[1] + "." + str(os.getpid())
-try:
-    with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(part, sys.argv[1])
-except OSError as error:
-    if os.path.exists(part):
-        os.unlink(part)
-    sys.exit(error.strerror)
-"""
 
 
 @dataclass(frozen=True)
@@ -128,60 +89,30 @@ def install_here(build: AgentBuild) -> str:
     return shlex.join([sys.executable, "-I", str(path)])
 
 
-def install_there(machine: Machine, target: str, build: AgentBuild) -> str:
-    """Put the agent on a machine that is reached by a shell; return the command that runs it.
-
-    Uploads nothing when that build is there. Raises Unreachable saying what the machine lacks.
-    """
-    found = _probe(machine, target, build)
-    if "python" not in found:
-        raise Unreachable(
-            f"{target} has no Python 3.10 or later",
-            remedy="install python3 there, or choose an image that has it",
-        )
-    python, path = found["python"], f"{found['state']}/agent/{build.name}/agent.pyz"
-    if "installed" not in found:
-        command = shlex.join([python, "-I", "-c", _RECEIVE, path, build.sha256])
-        code, _, errors = machine.run(f"sh -c {shlex.quote(command)}", stdin=build.data)
-        if code != 0:
-            raise Unreachable(
-                f"can't put the agent on {target} into {found['state']}",
-                cause=errors.decode("utf-8", "replace").strip(),
-                remedy="free some space there, or set FINETUI_STATE_DIR on that machine",
-            )
-    return shlex.join([python, "-I", path])
-
-
-def _probe(machine: Machine, target: str, build: AgentBuild) -> dict[str, str]:
-    marker = secrets.token_hex(16)
-    script = _PROBE.format(marker=marker, build=build.name, pythons=_PYTHONS)
-    _, output, errors = machine.run("sh -s", stdin=script.encode())
-    _, seen, answer = output.decode("utf-8", "replace").partition(marker + "\n")
-    found = dict(line.split("=", 1) for line in answer.splitlines() if "=" in line)
-    if not seen or not found.get("state"):
-        raise Unreachable(
-            f"{target} has no usable shell",
-            cause=errors.decode("utf-8", "replace").strip()[-500:],
-            remedy="check that `ssh HOST sh -c true` works there",
-        )
-    return found
-
-
 def open_relay(machine: Machine, target: str, agent: str) -> tuple[Link, bytes]:
     """Start a relay and return its link with the bytes that came after the marker."""
     marker = f"finetui-{secrets.token_hex(16)}"
     link = machine.open_link(f"exec {agent} relay {marker}")
     try:
-        return link, skip_noise(link, marker, target)
+        version, rest = read_answer(link, marker, target)
+        if version is None:
+            raise Unreachable(
+                f"the agent on {target} did not start",
+                cause=(link.last_words() or rest[-500:].decode("utf-8", "replace")).strip(),
+                remedy=f"see what is wrong with: finetui doctor {target}",
+            )
+        check_protocol(version, target)
     except BaseException:
         link.close()
         raise
+    return link, rest
 
 
-def skip_noise(link: Link, marker: str, target: str) -> bytes:
-    """Read up to the marker line, whatever a shell printed before it; return what came after.
+def read_answer(link: Link, marker: str, target: str) -> tuple[str | None, bytes]:
+    """Read up to the line with ``marker``, whatever a shell printed before it.
 
-    Raises Unreachable at the end of the stream, on too much noise and on another protocol.
+    Returns the rest of that line and what came after it, or None and what was said when the stream ended
+    without it. Raises Unreachable on too much noise and OSError.
     """
     data = b""
     sign = f"{marker} ".encode()
@@ -189,25 +120,23 @@ def skip_noise(link: Link, marker: str, target: str) -> bytes:
         start = data.find(sign)
         end = data.find(b"\n", start) if start >= 0 else -1
         if end >= 0:
-            break
+            return data[start + len(sign) : end].decode("ascii", "replace").strip(), data[end + 1 :]
         if len(data) > MAX_NOISE_BYTES:
             raise Unreachable(
-                f"the shell of {target} prints too much at login",
-                cause=data[:200].decode("utf-8", "replace"),
-                remedy="silence its start-up files for sessions without a terminal",
+                f"the login shell of {target} prints too much",
+                cause=f"over {MAX_NOISE_BYTES} bytes before our command ran: {data[:80]!r} ...",
+                remedy="quieten ~/.bashrc (or the like) there for sessions without a terminal",
             )
         more = link.read(65536)
         if not more:
-            raise Unreachable(
-                f"the agent on {target} did not start",
-                cause=(link.last_words() or data[-500:].decode("utf-8", "replace")).strip(),
-                remedy=f"see what is wrong with: finetui doctor {target}",
-            )
+            return None, data
         data += more
-    version = data[start + len(sign) : end].decode("ascii", "replace").strip()
+
+
+def check_protocol(version: str, target: str) -> None:
+    """Raise Unreachable when the relay on ``target`` speaks another protocol than this finetui."""
     if version != str(PROTOCOL_VERSION):
         raise Unreachable(
             f"the agent on {target} speaks protocol {version}, this finetui {PROTOCOL_VERSION}",
             remedy="install the same version of finetui on both sides",
         )
-    return data[end + 1 :]

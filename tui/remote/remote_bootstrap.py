@@ -11,9 +11,8 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from remote_agent.protocol import MAX_NOISE_BYTES, PROTOCOL_VERSION
 from tui.errors import FinetuiError, Unreachable
-from tui.remote.bootstrap import AgentBuild
+from tui.remote.bootstrap import AgentBuild, check_protocol, read_answer
 from tui.remote.remote_scripts import LOADER, PROBE, START, UPLOAD, answers, script_input
 from tui.remote.ssh import SshMachine
 from tui.remote.ssh_link import SshLink
@@ -22,7 +21,6 @@ from tui.remote.ssh_link import SshLink
 START_TIMEOUT_S = 60.0
 PROBE_TIMEOUT_S = 60.0
 UPLOAD_TIMEOUT_S = 300.0
-_READ_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True)
@@ -71,9 +69,9 @@ def look_at(machine: SshMachine) -> Probe:
     marker = secrets.token_hex(16)
     code, out, err = machine.run(LOADER, script_input(PROBE, marker), timeout_s=PROBE_TIMEOUT_S)
     found = answers(out, marker)
-    if ("end", "") not in found:
-        raise _no_answer(machine, code, out, err)
     first = dict(reversed(found))
+    if not {"system", "state", "end"} <= first.keys():
+        raise _no_answer(machine, code, out, err)
     if not first["system"].startswith("Linux"):
         raise Unreachable(
             f"{machine.where} runs {first['system']}",
@@ -124,46 +122,22 @@ def _start(machine: SshMachine, build: str) -> tuple[SshLink, bytes] | None:
     limit.start()
     try:
         link.write(script_input(START, marker, build))
-        answer, first_bytes = _read_marker(machine, link, marker)
+        answer, rest = read_answer(link, marker, machine.where)
+        if answer is None:
+            raise _no_answer(machine, link.exit_code(2.0), rest, link.last_words().encode())
+        if answer != "absent":
+            check_protocol(answer, machine.where)
+            return link, rest
     except OSError as error:
         link.close()
         raise _no_answer(machine, link.exit_code(1.0), b"", link.last_words().encode()) from error
-    except FinetuiError:
+    except BaseException:
         link.close()
         raise
     finally:
         limit.cancel()
-    if answer == "absent":
-        link.close()
-        return None
-    if answer != str(PROTOCOL_VERSION):
-        link.close()
-        raise Unreachable(
-            f"the agent on {machine.where} speaks protocol {answer}, this finetui {PROTOCOL_VERSION}",
-            remedy="install the same version of finetui on both sides",
-        )
-    return link, first_bytes
-
-
-def _read_marker(machine: SshMachine, link: SshLink, marker: str) -> tuple[str, bytes]:
-    """Skip shell noise up to the marker line; return the rest of that line and what came after it."""
-    wanted = marker.encode("ascii") + b" "
-    seen = b""
-    while True:
-        start = seen.find(wanted)
-        end = seen.find(b"\n", start)
-        if start >= 0 and end >= 0:
-            return seen[start + len(wanted) : end].decode("ascii", "replace").strip(), seen[end + 1 :]
-        if len(seen) > MAX_NOISE_BYTES:
-            raise Unreachable(
-                f"the login shell of {machine.where} prints too much",
-                cause=f"over {MAX_NOISE_BYTES} bytes before our command ran: {seen[:80]!r} ...",
-                remedy="quieten ~/.bashrc (or the like) there for shells without a terminal",
-            )
-        data = link.read(_READ_BYTES)
-        if not data:
-            raise _no_answer(machine, link.exit_code(2.0), seen, link.last_words().encode())
-        seen += data
+    link.close()
+    return None
 
 
 def _no_answer(machine: SshMachine, code: int | None, out: bytes, err: bytes) -> FinetuiError:
