@@ -135,12 +135,6 @@ def _combinations(spec: RunSpec) -> list[tuple[bool, str, str, str]]:
             f"Write --set warmup={int(spec.warmup)} for steps, or a share such as 0.1.",
         ),
         (
-            spec.max_steps is not None and isinstance(spec.warmup, int) and spec.warmup > spec.max_steps,
-            "warmup",
-            f"{spec.warmup} steps of warm-up are more than max_steps ({spec.max_steps}).",
-            "Lower warmup, or write it as a share such as 0.1.",
-        ),
-        (
             adapter and not spec.lora_target.strip(", "),
             "lora_target",
             "LoRA has no layers to train.",
