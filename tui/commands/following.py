@@ -6,7 +6,7 @@ import queue
 from collections.abc import Callable
 
 from remote_agent.protocol import ENDED, RunStatus
-from tui.commands.output import duration, note
+from tui.commands.output import note
 from tui.operations.follow import ConnectionChanged, Event, Follower, LogGrew, RunsChanged
 from tui.operations.runs import RunRef
 from tui.operations.stop import failure
@@ -44,5 +44,5 @@ def follow_run(found: RunRef, show: Callable[[Event], None]) -> int:
 
 def _tell(event: ConnectionChanged) -> None:
     if event.state == "lost":
-        again = f", next try in {duration(event.next_try_s)}" if event.next_try_s is not None else ""
+        again = f", next try in {event.next_try_s:.1f} s" if event.next_try_s is not None else ""
         note(f"connection to {event.target} lost: {event.reason}{again}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -18,7 +20,10 @@ _RUN = _argument("run", metavar="RUN", help="a run's id, or the beginning or end
 _RUN_AT = _argument("run", metavar="RUN[@STEP]", help="a run, and a checkpoint's step or `base`")
 _ON = _argument("--on", metavar="TARGET", help="the machine (default: where the run was seen last)")
 _JSON = _argument("--json", action="store_true", help="print JSON")
-_DEBUG = _argument("--debug", action="store_true", help="show the traceback of an error")
+# Suppressed where absent, so that it does not undo `finetui --debug COMMAND`.
+_DEBUG = _argument(
+    "--debug", action="store_true", default=argparse.SUPPRESS, help="show the traceback of an error"
+)
 _FOLLOW = _argument("-f", "--follow", action="store_true", help="go on until the run ends")
 _SET = _argument(
     "--set", metavar="KEY=VALUE", action="append", default=[], dest="sets", help="change a setting"

@@ -27,6 +27,7 @@ from tui.remote.streams import (
     NOTIFICATIONS,
     OnEvent,
     StreamData,
+    StreamEvent,
     StreamReset,
     parse_notification,
 )
@@ -35,6 +36,8 @@ REQUEST_TIMEOUT_S = 30.0
 _TICK_S = 1.0
 _READ_BYTES = 256 * 1024
 _CLIENT = "finetui"
+#: Stream frames kept for a sub.open that is not answered yet: the credit of several files.
+_MAX_EARLY = 64
 
 
 @dataclass(frozen=True)
@@ -97,6 +100,7 @@ class AgentClient:
         self._lock = threading.Lock()
         self._calls: dict[int, _Call] = {}
         self._streams: dict[int | str, _Stream] = {}
+        self._early: list[tuple[int | str, StreamEvent]] = []
         self._closed_because = ""
         self._remedy = ""
         self._is_closed = False
@@ -319,9 +323,27 @@ class AgentClient:
             self._handle_reply(frame)
         elif method in NOTIFICATIONS:
             sub, event = parse_notification(frame)
-            stream = self._streams.get(sub)
-            if stream is not None:
-                self._deliver(sub, stream, event)
+            if sub in self._streams:
+                self._deliver(sub, self._streams[sub], event)
+            else:
+                self._keep_early(sub, event)
+
+    def _keep_early(self, sub: int | str, event: StreamEvent) -> None:
+        """Keep what may belong to a sub.open that is not answered yet; drop what came after a close."""
+        with self._lock:
+            opening = any(call.on_result is not None for call in self._calls.values())
+        if opening:
+            self._early.append((sub, event))
+            if len(self._early) > _MAX_EARLY:
+                raise ProtocolError("streams that nobody opened")
+
+    def _deliver_early(self) -> None:
+        early, self._early = self._early, []
+        for sub, event in early:
+            if sub in self._streams:
+                self._deliver(sub, self._streams[sub], event)
+            else:
+                self._keep_early(sub, event)
 
     def _handle_reply(self, frame: Frame) -> None:
         number = frame.header.get("id")
@@ -337,8 +359,9 @@ class AgentClient:
             call.on_result(frame.header.get("result"))
         call.frame = frame
         call.done.set()
+        self._deliver_early()
 
-    def _deliver(self, sub: int | str, stream: _Stream, event: Any) -> None:
+    def _deliver(self, sub: int | str, stream: _Stream, event: StreamEvent) -> None:
         if isinstance(event, StreamData):
             if event.offset != stream.expected:
                 raise ProtocolError(f"stream {sub} jumped from byte {stream.expected} to {event.offset}")
