@@ -1,8 +1,8 @@
 """LLaMA-Factory's own argument parser, in the real trainer environment, accepts what presets render.
 
-Only arguments are parsed: no model is downloaded. Its parser refuses DeepSpeed outside a distributed launch, so
-it runs in the one rank of a real torchrun; what only a GPU allows (bf16) is adapted by the pod's entry module, as
-in a run.
+Only arguments are parsed: no model is downloaded. Its parser refuses DeepSpeed outside a distributed launch,
+so it runs in the one rank of a real torchrun; what only a GPU allows (bf16) is adapted by the pod's entry
+module, as in a run.
 """
 
 from __future__ import annotations
