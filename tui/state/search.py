@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Iterator
+from array import array
+from bisect import bisect_left
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from tui.errors import InvalidInput
@@ -74,3 +76,82 @@ def match_lines(text: str, pattern: re.Pattern[str], first: int) -> list[int]:
         line += 1
         match = pattern.search(text, begin)
     return lines
+
+
+class Scan:
+    """A search that runs in its own thread: from ``start`` to the end, then what lies before it.
+
+    Only that thread writes until ``done``; afterwards ``extend`` matches the lines that arrive. ``notify`` is
+    called in the thread after each block and must be cheap.
+    """
+
+    def __init__(self, spool: LogSpool, pattern: re.Pattern[str], start: int = 0) -> None:
+        self.pattern = pattern
+        self.done = False
+        self._spool = spool
+        self._start = start
+        self._scanned = start
+        self._before = array("Q")
+        self._after = array("Q")
+        self._cancelled = threading.Event()
+
+    def run_in_thread(self, notify: Callable[[], None]) -> None:
+        """Start scanning."""
+        threading.Thread(target=self._run, args=(notify,), name="log search", daemon=True).start()
+
+    def cancel(self) -> None:
+        """Stop at the next block."""
+        self._cancelled.set()
+
+    def __len__(self) -> int:
+        return len(self._before) + len(self._after)
+
+    def __getitem__(self, index: int) -> int:
+        before = len(self._before)
+        return self._before[index] if index < before else self._after[index - before]
+
+    def index(self, line: int) -> int:
+        """Return how many hits lie before ``line``."""
+        if line < self._start:
+            return bisect_left(self._before, line)
+        return len(self._before) + bisect_left(self._after, line)
+
+    def following(self, line: int) -> int | None:
+        """Return the first hit at ``line`` or later; after the last one it is the first again."""
+        if not len(self):
+            return None
+        index = self.index(line)
+        return self[index] if index < len(self) else self[0]
+
+    def preceding(self, line: int) -> int | None:
+        """Return the last hit before ``line``; before the first one it is the last."""
+        if not len(self):
+            return None
+        return self[self.index(line) - 1 if self.index(line) > 0 else len(self) - 1]
+
+    def extend(self) -> bool:
+        """Match at most one block of the lines that arrived since; return whether there were hits."""
+        if not self.done:
+            return False
+        for found in find_lines(self._spool, self.pattern, first=self._scanned, stop=self._spool.whole):
+            self._scanned = found.scanned
+            self._after.extend(found.lines)
+            return bool(found.lines)
+        return False
+
+    def _run(self, notify: Callable[[], None]) -> None:
+        for first, stop, hits in (
+            (self._start, None, self._after),
+            (0, self._start, self._before),
+        ):
+            end = self._spool.whole if stop is None else stop
+            for found in find_lines(
+                self._spool, self.pattern, first=first, stop=end, cancelled=self._cancelled
+            ):
+                hits.extend(found.lines)
+                if stop is None:
+                    self._scanned = found.scanned
+                notify()
+        self.done = not self._cancelled.is_set()
+        if self.done:
+            notify()

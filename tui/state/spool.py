@@ -8,6 +8,7 @@ import threading
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from pathlib import Path
 
@@ -29,6 +30,15 @@ class SpoolGap(FinetuiError):
 
 class SpoolWriteFailed(FinetuiError):
     """The local copy can't be written."""
+
+
+@dataclass
+class Head:
+    """Line starts found before the tail; void in another generation."""
+
+    generation: int
+    starts: array[int]
+    complete: bool = False
 
 
 class LogSpool:
@@ -61,6 +71,11 @@ class LogSpool:
         """Indexed lines; a last line without its newline counts."""
         with self._lock:
             return len(self._starts) - (self._starts[-1] == self._size)
+
+    @property
+    def whole(self) -> int:
+        """Indexed lines that have their newline and can't change any more."""
+        return len(self._starts) - 1
 
     @property
     def head_bytes(self) -> int:
@@ -138,24 +153,31 @@ class LogSpool:
             return max(0, self._line_after(offset + 1, 0, len(self._starts)) - 1)
 
     def index_head(self, cancelled: threading.Event | None = None) -> int:
-        """Index what lies before the tail and return by how much all line numbers grew.
+        """Index what lies before the tail and return by how much all line numbers grew."""
+        return self.adopt_head(self.scan_head(cancelled))
 
-        For a worker thread; gives 0 when it was cancelled, reset meanwhile or there was nothing to do.
-        """
-        generation, end = self.generation, self._head_bytes
-        starts = array("Q", [0])
-        offset = 0
-        while offset < end:
-            if cancelled is not None and cancelled.is_set():
-                return 0
+    def scan_head(self, cancelled: threading.Event | None = None) -> Head:
+        """Find the lines before the tail without changing anything; for a worker thread."""
+        head = Head(self.generation, array("Q", [0]))
+        offset, end = 0, self._head_bytes
+        while offset < end and not (cancelled is not None and cancelled.is_set()):
             block = os.pread(self._fd, min(BLOCK_BYTES, end - offset), offset)
             if not block:
-                return 0
-            starts.extend(_line_starts(block, offset))
+                break
+            head.starts.extend(_line_starts(block, offset))
             offset += len(block)
+        head.complete = offset == end
+        return head
+
+    def adopt_head(self, head: Head) -> int:
+        """Take what ``scan_head`` found and return by how much all line numbers grew.
+
+        0 when it was cancelled, the log was reset meanwhile, or there was nothing to do.
+        """
         with self._lock:
-            if generation != self.generation or self._head_bytes == 0:
+            if not head.complete or head.generation != self.generation or self._head_bytes == 0:
                 return 0
+            starts = head.starts
             if starts[-1] == self._starts[0]:
                 starts.pop()
             grown = len(starts)

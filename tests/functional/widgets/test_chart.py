@@ -188,9 +188,7 @@ def test_mouse_zooms_where_it_points_and_drags():
     async def scenario(app, pilot):
         await pilot.hover(chart, offset=(40, 10))
         assert app.inspected and 40 < app.inspected[-1] < 60
-        await pilot._post_mouse_events(
-            [__import__("textual.events").events.MouseScrollUp], chart, offset=(40, 10)
-        )
+        await pilot._post_mouse_events([events.MouseScrollUp], chart, offset=(40, 10))
         await until(pilot, lambda: chart.view.x is not None, "zoomed")
         x0, x1 = chart.view.x
         await pilot.mouse_down(chart, offset=(40, 10))

@@ -1,0 +1,479 @@
+"""A log of any size: only the visible lines are read, and new ones never pull the reader away."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import ClassVar
+
+from textual import events
+from textual.binding import Binding, BindingType
+from textual.cache import LRUCache
+from textual.geometry import Offset, Size
+from textual.message import Message
+from textual.reactive import var
+from textual.scroll_view import ScrollView
+from textual.selection import Selection
+from textual.strip import Strip
+from textual.timer import Timer
+
+from tui.state.ansi import plain
+from tui.state.search import Scan, compile_pattern
+from tui.state.spool import Head, LogSpool
+from tui.widgets.logline import draw_line, select_cells
+
+#: New lines arrive on the screen at most ten times a second.
+TICK_S = 0.1
+#: xterm and tmux refuse longer OSC 52 sequences (100,000 characters of base64).
+MAX_CLIPBOARD_BYTES = 74_000
+MAX_COPIED_LINES = 20_000
+
+
+class LogView(ScrollView, can_focus=True):
+    """Virtual view of a LogSpool: follow or paused, find, filter, copy."""
+
+    help = (
+        "The run's output. It follows the end until you move up; End, G or f follow again. "
+        "/ finds a regular expression, n and N go to the next and previous hit, & shows matching lines only, "
+        "Escape clears both. y copies a line (click to choose it), Y all matches."
+    )
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("up,k", "move(-1)", "Up", id="log.up", tooltip="One line up; stops following", show=False),
+        Binding("down,j", "move(1)", "Down", id="log.down", tooltip="One line down", show=False),
+        Binding("pageup,ctrl+b", "page(-1)", "Page up", id="log.page-up", tooltip="One page up", show=False),
+        Binding("pagedown,space", "page(1)", "Page down", id="log.page-down", tooltip="Page down", show=False),
+        Binding("home,g", "top", "Start", id="log.start", tooltip="First line", show=False),
+        Binding("end,G", "end", "End", id="log.end", tooltip="Last line, and follow", show=False),
+        Binding("left", "sideways(-8)", "Left", id="log.left", tooltip="Scroll left", show=False),
+        Binding("right", "sideways(8)", "Right", id="log.right", tooltip="Scroll right", show=False),
+        Binding("f", "follow", "Follow", id="log.follow", tooltip="Follow the end, or stop following"),
+        Binding("slash", "ask('find')", "Find", id="log.find", tooltip="Find a regular expression"),
+        Binding("ampersand", "ask('filter')", "Filter", id="log.filter", tooltip="Show matching lines only"),
+        Binding("n", "hit(1)", "Next", id="log.next", tooltip="Next hit", show=False),
+        Binding("N", "hit(-1)", "Previous", id="log.previous", tooltip="Previous hit", show=False),
+        Binding("y", "copy_line", "Copy", id="log.copy", tooltip="Copy the chosen line", show=False),
+        Binding("Y", "copy_matches", "Copy all", id="log.copy-matches",
+                tooltip="Copy all matching lines, or the visible ones", show=False),
+    ]  # fmt: skip
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"log--match", "log--current", "log--cursor"}
+    DEFAULT_CSS = """
+    LogView { height: 1fr; scrollbar-size-horizontal: 0; scrollbar-size-vertical: 1; overflow-x: auto; }
+    LogView > .log--match { background: $accent 40%; text-style: bold; }
+    LogView > .log--current { background: $accent; color: $background; text-style: bold; }
+    LogView > .log--cursor { background: $boost; }
+    LogView:nocolor > .log--match, LogView:nocolor > .log--current { text-style: reverse; }
+    """
+
+    following: var[bool] = var(True)
+
+    class Asked(Message):
+        """The user wants to type a pattern; ``purpose`` is find or filter."""
+
+        def __init__(self, purpose: str) -> None:
+            super().__init__()
+            self.purpose = purpose
+
+    class Changed(Message):
+        """What the status line says may have changed."""
+
+        def can_replace(self, message: Message) -> bool:
+            """One waiting is enough."""
+            return isinstance(message, LogView.Changed)
+
+    class Copied(Message):
+        """Lines were copied; False ``in_clipboard``: too long for it, save ``text`` to a file."""
+
+        def __init__(self, text: str, lines: int, in_clipboard: bool) -> None:
+            super().__init__()
+            self.text = text
+            self.lines = lines
+            self.in_clipboard = in_clipboard
+
+    class Scanned(Message):
+        """A search thread came further."""
+
+        def can_replace(self, message: Message) -> bool:
+            """One waiting is enough."""
+            return isinstance(message, LogView.Scanned)
+
+    class HeadScanned(Message):
+        """The lines before the tail of a spool were found."""
+
+        def __init__(self, spool: LogSpool, head: Head) -> None:
+            super().__init__()
+            self.spool = spool
+            self.head = head
+
+    def __init__(
+        self, spool: LogSpool | None = None, *, id: str | None = None, classes: str | None = None
+    ) -> None:
+        super().__init__(id=id, classes=classes)
+        self._spool = spool
+        self._generation = spool.generation if spool else 0
+        self._known = 0  # lines of the spool at the last tick
+        self._paused_at = 0
+        self._width = 1  # of the widest line drawn so far
+        self._cursor: int | None = None
+        self._find: Scan | None = None
+        self._filter: Scan | None = None
+        self._jump_pending = False
+        self._strips: LRUCache[int, Strip] = LRUCache(512)
+        self._timer: Timer | None = None
+        self._moving = False
+        self._gone = threading.Event()
+
+    # What others call.
+
+    def show(self, spool: LogSpool | None) -> None:
+        """Show another log from its end."""
+        self._clear_scans()
+        self._spool = spool
+        self._generation = spool.generation if spool else 0
+        self._cursor, self._width = None, 1
+        self.following = True
+        self._index_head()
+        self._tick()
+
+    def log_grew(self) -> None:
+        """The spool has more lines; they are shown at the next tick."""
+        if self._timer is None and self.is_attached:
+            self._timer = self.set_timer(TICK_S, self._tick)
+
+    def find(self, pattern: str) -> None:
+        """Find lines from the first visible one on; empty clears. Raises InvalidInput when it is broken."""
+        compiled = compile_pattern(pattern) if pattern else None
+        if self._find is not None:
+            self._find.cancel()
+        self._find = None
+        self._cursor = None
+        if compiled is not None and self._spool is not None:
+            start = self._line_of(round(self.scroll_y)) if self._rows() else 0
+            self._find = Scan(self._spool, compiled, start)
+            self._jump_pending = True
+            self._find.run_in_thread(self._scanned)
+        self._redraw()
+
+    def filter(self, pattern: str) -> None:
+        """Show matching lines only; empty shows all. Raises InvalidInput for a broken expression."""
+        compiled = compile_pattern(pattern) if pattern else None
+        if self._filter is not None:
+            self._filter.cancel()
+        self._filter = None
+        if compiled is not None and self._spool is not None:
+            self._filter = Scan(self._spool, compiled)
+            self._filter.run_in_thread(self._scanned)
+        self._layout_rows()
+
+    def show_line(self, line: int) -> None:
+        """Choose a line and bring it into view; stops following."""
+        self._cursor = line
+        self.following = False
+        row = self._row_of(line)
+        top, height = round(self.scroll_y), self.scrollable_content_region.height
+        if not top <= row < top + height:
+            self._scroll(max(0, row - height // 3))
+        self._redraw()
+
+    @property
+    def status(self) -> str:
+        """One line: lines, follow state, find and filter counts."""
+        count = self._spool.count if self._spool else 0
+        parts = [f"{count:,} lines" if not (self._spool and self._spool.head_bytes) else "indexing"]
+        if self.following:
+            parts.append("following")
+        else:
+            new = self._rows() - self._paused_at
+            parts.append(f"paused +{new:,} lines" if new > 0 else "paused")
+        if self._filter is not None:
+            parts.append(f"& {len(self._filter):,} match{'' if self._filter.done else '…'}")
+        if self._find is not None:
+            where = "" if self._cursor is None else f"{self._find.index(self._cursor) + 1:,}/"
+            parts.append(f"/ {where}{len(self._find):,}{'' if self._find.done else '…'}")
+        return "  ".join(parts)
+
+    # Events.
+
+    def on_mount(self) -> None:
+        """Show what is there."""
+        self._index_head()
+        self.call_after_refresh(self._tick)
+
+    def on_unmount(self) -> None:
+        """Stop the threads."""
+        self._gone.set()
+        self._clear_scans()
+
+    def on_resize(self, _event: events.Resize) -> None:
+        """Stay at the end while following."""
+        if self.following:
+            self.call_after_refresh(self._scroll_end)
+
+    def on_click(self, event: events.Click) -> None:
+        """Choose the clicked line."""
+        row = round(self.scroll_y) + event.y
+        if row < self._rows():
+            self._cursor = self._line_of(row)
+            self._redraw()
+
+    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
+        """Any upward move of the user's stops following."""
+        super().watch_scroll_y(old_value, new_value)
+        if new_value < old_value and not self._moving:
+            self.following = False
+
+    def watch_following(self, following: bool) -> None:
+        """Remember where the pause began, or go to the end."""
+        self._paused_at = self._rows()
+        if following and self.is_attached:
+            self._scroll_end()
+        self.post_message(self.Changed())
+
+    def on_log_view_scanned(self, event: Scanned) -> None:
+        """Show the first hit as soon as it is known."""
+        event.stop()
+        if self._filter is not None:
+            self._layout_rows()
+        if self._jump_pending and self._find is not None and len(self._find):
+            top = self._line_of(round(self.scroll_y)) if self._rows() else 0
+            ahead = self._find.index(top) < len(self._find)
+            if ahead or self._find.done:
+                self._jump_pending = False
+                line = self._find.following(top) if ahead else self._find.preceding(top)
+                if line is not None:
+                    self.show_line(line)
+        self.post_message(self.Changed())
+
+    def on_log_view_head_scanned(self, event: HeadScanned) -> None:
+        """Shift everything that counts lines; the view stays where it is."""
+        event.stop()
+        grown = event.spool.adopt_head(event.head)
+        if event.spool is not self._spool or not grown:
+            return
+        top = round(self.scroll_y)
+        if self._cursor is not None:
+            self._cursor += grown
+        self._paused_at += grown
+        self._known += grown
+        self._strips.clear()
+        if self._filter is not None:
+            self.filter(self._filter.pattern.pattern)
+        elif not self.following:
+            self._layout_rows()
+            self._scroll(top + grown)
+        if self._find is not None:
+            self.find(self._find.pattern.pattern)
+        self._tick()
+
+    # Keys.
+
+    def action_move(self, lines: int) -> None:
+        """Scroll by lines."""
+        self._by_hand(round(self.scroll_y) + lines, lines)
+
+    def action_page(self, pages: int) -> None:
+        """Scroll by pages less one line."""
+        self._by_hand(round(self.scroll_y) + pages * max(1, self.size.height - 1), pages)
+
+    def action_top(self) -> None:
+        """Go to the first line."""
+        self._by_hand(0, -1)
+
+    def action_end(self) -> None:
+        """Go to the last line and follow."""
+        self._cursor = None
+        self.following = True
+        self._scroll_end()
+        self._redraw()
+
+    def action_follow(self) -> None:
+        """Follow, or stop following."""
+        if self.following:
+            self.following = False
+        else:
+            self.action_end()
+
+    def action_sideways(self, columns: int) -> None:
+        """Scroll left or right; following keeps the column."""
+        self.scroll_to(x=max(0, self.scroll_x + columns), animate=False, immediate=True)
+
+    def action_ask(self, purpose: str) -> None:
+        """Ask whoever owns the find bar."""
+        self.post_message(self.Asked(purpose))
+
+    def action_hit(self, direction: int) -> None:
+        """Go to the next or previous hit, round the end."""
+        if self._find is None:
+            return
+        here = self._cursor if self._cursor is not None else self._line_of(round(self.scroll_y))
+        line = self._find.following(here + 1) if direction > 0 else self._find.preceding(here)
+        if line is not None:
+            self._jump_pending = False
+            self.show_line(line)
+
+    def action_copy_line(self) -> None:
+        """Copy the chosen line, else the last visible one."""
+        if self._rows():
+            bottom = min(self._rows(), round(self.scroll_y) + self.size.height) - 1
+            self._copy([self._cursor if self._cursor is not None else self._line_of(bottom)])
+
+    def action_copy_matches(self) -> None:
+        """Copy the matching lines, the filtered ones, or those on the screen."""
+        scan = self._find or self._filter
+        if scan is not None:
+            self._copy([scan[index] for index in range(min(len(scan), MAX_COPIED_LINES))])
+        else:
+            top = round(self.scroll_y)
+            self._copy([self._line_of(row) for row in range(top, min(self._rows(), top + self.size.height))])
+
+    # Selecting with the mouse.
+
+    def selection_updated(self, selection: Selection | None) -> None:
+        """Draw the selection."""
+        self.refresh()
+
+    def get_selection(self, selection: Selection) -> tuple[str, str] | None:
+        """Return the selected text, reading only its lines."""
+        first = selection.start.y if selection.start is not None else 0
+        last = selection.end.y if selection.end is not None else self._rows() - 1
+        last = min(last, self._rows() - 1, first + MAX_COPIED_LINES)
+        if last < first:
+            return None
+        text = "\n".join(self._texts([self._line_of(row) for row in range(first, last + 1)]))
+        start = Offset(selection.start.x, 0) if selection.start is not None else None
+        end = Offset(selection.end.x, last - first) if selection.end is not None else None
+        return Selection(start, end).extract(text), "\n"
+
+    # Drawing.
+
+    def notify_style_update(self) -> None:
+        """Forget the colours of the old theme."""
+        super().notify_style_update()
+        self._strips.clear()
+
+    def render_line(self, y: int) -> Strip:
+        """Draw one visible line."""
+        left, top = round(self.scroll_offset.x), round(self.scroll_offset.y)
+        width = self.size.width
+        if self._spool is None or top + y >= self._rows():
+            return Strip.blank(width, self.rich_style)
+        strip = self._strip(self._line_of(top + y))
+        if strip.cell_length > self._width:
+            self._width = strip.cell_length
+            self.call_later(self._layout_rows)
+        strip = strip.crop_extend(left, left + width, self.rich_style)
+        selection = self.text_selection
+        if selection is not None and (span := selection.get_span(top + y)) is not None:
+            end = strip.cell_length if span[1] < 0 else span[1] - left
+            strip = select_cells(
+                strip, span[0] - left, end, self.screen.get_component_rich_style("screen--selection")
+            )
+        return strip.apply_offsets(left, top + y)
+
+    def _strip(self, line: int) -> Strip:
+        assert self._spool is not None
+        strip = self._strips.get(line)
+        if strip is not None:
+            return strip
+        texts = self._spool.read_lines(line, line + 1)
+        chosen = line == self._cursor
+        strip = draw_line(
+            texts[0] if texts else "",
+            self.rich_style,
+            pattern=self._find.pattern if self._find is not None else None,
+            match=self.get_component_rich_style("log--current" if chosen else "log--match"),
+            cursor=self.get_component_rich_style("log--cursor") if chosen else None,
+        )
+        if line < self._known - 1:  # the last line may still grow
+            self._strips[line] = strip
+        return strip
+
+    # Lines, rows and scrolling.
+
+    def _rows(self) -> int:
+        if self._filter is not None:
+            return len(self._filter)
+        return self._known
+
+    def _line_of(self, row: int) -> int:
+        if self._filter is None or not len(self._filter):
+            return row
+        return self._filter[min(max(0, row), len(self._filter) - 1)]
+
+    def _row_of(self, line: int) -> int:
+        return line if self._filter is None else self._filter.index(line)
+
+    def _tick(self) -> None:
+        """Show what the spool has now."""
+        self._timer = None
+        if self._spool is not None and self._spool.generation != self._generation:
+            self.show(self._spool)
+            return
+        for scan in (self._find, self._filter):
+            if scan is not None and scan.extend():
+                self.log_grew()
+        known = self._known
+        self._known = self._spool.count if self._spool is not None else 0
+        if self._known and known:
+            self._strips.discard(known - 1)
+        self._layout_rows()
+
+    def _layout_rows(self) -> None:
+        size = Size(max(1, self._width), self._rows())
+        if size != self.virtual_size:
+            self._moving = True
+            self.virtual_size = size
+            self._moving = False
+        if self.following:
+            self._scroll_end()
+        self.refresh()
+        self.post_message(self.Changed())
+
+    def _redraw(self) -> None:
+        self._strips.clear()
+        self.refresh()
+        self.post_message(self.Changed())
+
+    def _by_hand(self, row: int, direction: int) -> None:
+        if direction < 0:
+            self.following = False
+        self._scroll(row)
+
+    def _scroll_end(self) -> None:
+        self._scroll(self._rows())
+
+    def _scroll(self, row: int) -> None:
+        row = max(0, min(row, self._rows() - self.scrollable_content_region.height))
+        self._moving = True
+        self.scroll_to(y=row, animate=False, immediate=True, force=True)
+        self._moving = False
+
+    def _copy(self, lines: Sequence[int]) -> None:
+        text = "\n".join(self._texts(lines))
+        fits = len(text.encode()) <= MAX_CLIPBOARD_BYTES
+        if fits:
+            self.app.copy_to_clipboard(text)
+        self.post_message(self.Copied(text, len(lines), fits))
+
+    def _texts(self, lines: Sequence[int]) -> list[str]:
+        if self._spool is None:
+            return []
+        return [plain(text) for line in lines for text in self._spool.read_lines(line, line + 1)]
+
+    def _index_head(self) -> None:
+        spool = self._spool
+        if spool is not None and spool.head_bytes and self.is_attached:
+            threading.Thread(target=self._index, args=(spool,), name="log index", daemon=True).start()
+
+    def _index(self, spool: LogSpool) -> None:
+        self.post_message(self.HeadScanned(spool, spool.scan_head(self._gone)))
+
+    def _scanned(self) -> None:
+        """Called in a search thread."""
+        self.post_message(self.Scanned())
+
+    def _clear_scans(self) -> None:
+        for scan in (self._find, self._filter):
+            if scan is not None:
+                scan.cancel()
+        self._find = self._filter = None
+        self._strips.clear()
