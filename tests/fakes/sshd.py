@@ -57,11 +57,9 @@ class PrivateSshd:
         self.user = user or getpass.getuser()
         self.home = folder / "home"
         self.home.mkdir(exist_ok=True)
-        if user:
-            account = pwd.getpwnam(user)
-            os.chown(self.home, account.pw_uid, account.pw_gid)
         self.host_keys = list(host_keys) or [make_key(folder / "host_ed25519")]
-        self.authorized_keys = folder / "authorized_keys"
+        # sshd reads this file as the user who logs in, who can't look into our folder.
+        self.authorized_keys = (Path(pwd.getpwnam(user).pw_dir) if user else folder) / "authorized_keys"
         self.authorized_keys.touch()
         self.env = {"HOME": str(self.home), **(env or {})}
         self.options = list(options)

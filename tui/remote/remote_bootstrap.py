@@ -116,15 +116,22 @@ def _start(machine: SshMachine, build: str) -> tuple[SshLink, bytes] | None:
     """Return a running relay and the bytes after its marker line, or None when the build is not there."""
     marker = secrets.token_hex(16)
     link = machine.open_link(LOADER)
-    # A login shell that hangs must not hang us: closing the link ends the read below.
-    limit = threading.Timer(START_TIMEOUT_S, link.close)
+    late = threading.Event()
+
+    def give_up() -> None:
+        # A login shell that hangs must not hang us: closing the link ends the read below.
+        late.set()
+        link.close()
+
+    limit = threading.Timer(START_TIMEOUT_S, give_up)
     limit.daemon = True
     limit.start()
     try:
         link.write(script_input(START, marker, build))
         answer, rest = read_answer(link, marker, machine.where)
         if answer is None:
-            raise _no_answer(machine, link.exit_code(2.0), rest, link.last_words().encode())
+            code = None if late.is_set() else link.exit_code(2.0)
+            raise _no_answer(machine, code, rest, link.last_words().encode())
         if answer != "absent":
             check_protocol(answer, machine.where)
             return link, rest
@@ -142,10 +149,10 @@ def _start(machine: SshMachine, build: str) -> tuple[SshLink, bytes] | None:
 
 def _no_answer(machine: SshMachine, code: int | None, out: bytes, err: bytes) -> FinetuiError:
     said = (err.strip() or out.strip()).decode("utf-8", "replace")[-500:]
+    ended = "hung" if code is None else f"ended with code {code}"
     return Unreachable(
         f"{machine.where} did not run our command",
-        cause=f"the login shell ended with code {code}"
-        + (f" and said: {said}" if said else " and said nothing"),
+        cause=f"the login shell {ended} and said " + (said or "nothing"),
         remedy="a ~/.bashrc (or the like) that exits or asks is the usual reason: see what "
         "`ssh HOST echo ok` prints",
     )

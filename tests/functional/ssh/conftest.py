@@ -1,13 +1,20 @@
-"""A laptop and a private sshd that knows its key."""
+"""A laptop and a private sshd that knows its key: the pod."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from remote_agent.places import Places
+from tests.fakes.agent_processes import end_agentd
+from tests.fakes.agent_runs import Runs
 from tests.fakes.sshd import Laptop, PrivateSshd
+from tui.remote.ssh import SshMachine, connect
+from tui.remote.ssh_ask import nobody_to_ask
 
 
 @pytest.fixture
@@ -17,14 +24,45 @@ def laptop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Laptop:
 
 
 @pytest.fixture
-def sshd(tmp_path: Path, laptop: Laptop) -> Iterator[PrivateSshd]:
+def places(tmp_path: Path) -> Iterator[Places]:
+    """Where the pod's agent keeps its things; nothing of it lives on after the test."""
+    # A unix socket's path may have 107 bytes; tmp_path can be longer.
+    runtime = Path(tempfile.mkdtemp(prefix="finetui-test-"))
+    places = Places(tmp_path / "pod-state", runtime, tmp_path / "environments")
+    yield places
+    end_agentd(places)
+    if places.runs.exists():
+        Runs(places).clean()
+    shutil.rmtree(runtime, ignore_errors=True)
+
+
+@pytest.fixture
+def sshd(tmp_path: Path, laptop: Laptop, places: Places) -> Iterator[PrivateSshd]:
     """A running server that takes the laptop's key and that the laptop knows."""
-    state = tmp_path / "pod-state"
-    server = PrivateSshd(
-        tmp_path / "pod",
-        env={"FINETUI_STATE_DIR": str(state), "FINETUI_RUNTIME_DIR": str(tmp_path / "run")},
-    )
+    server = PrivateSshd(tmp_path / "pod", env=places.as_environment())
     server.authorize(laptop.key)
     laptop.know(server)
     with server:
         yield server
+
+
+@pytest.fixture
+def machine(sshd: PrivateSshd) -> Iterator[SshMachine]:
+    """A connection to the pod."""
+    machine = connect(sshd.address, nobody_to_ask())
+    yield machine
+    machine.close()
+
+
+@pytest.fixture
+def closing() -> Iterator[Callable[[SshMachine], SshMachine]]:
+    """Close what a test connected, when the test is over."""
+    machines: list[SshMachine] = []
+
+    def keep(machine: SshMachine) -> SshMachine:
+        machines.append(machine)
+        return machine
+
+    yield keep
+    for machine in machines:
+        machine.close()

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -52,19 +52,6 @@ def add_to_agent(agent: Path, key: Path) -> None:
 
 def open_descriptors() -> int:
     return len([*Path("/proc/self/fd").iterdir()])
-
-
-@pytest.fixture
-def closing() -> Iterator[Callable[[ssh.SshMachine], ssh.SshMachine]]:
-    machines: list[ssh.SshMachine] = []
-
-    def keep(machine: ssh.SshMachine) -> ssh.SshMachine:
-        machines.append(machine)
-        return machine
-
-    yield keep
-    for machine in machines:
-        machine.close()
 
 
 def test_a_command_runs_with_its_input_its_output_and_its_exit_code(sshd: PrivateSshd, closing) -> None:
