@@ -1,0 +1,229 @@
+"""The screens' way to the operations: blocking calls for threads, and events posted as messages.
+
+Everything here runs outside the event loop. Heavy modules are imported when they are first needed, after the
+first frame is on the screen.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from remote_agent.protocol import Checkpoint, FileEntry, RunStatus, Sample
+from tui import messages
+from tui.config import Config
+from tui.errors import Unreachable
+from tui.screens.board import KnownRun
+from tui.screens.presets_list import PresetCard, list_presets
+from tui.screens.preview import Draft, Preview, draft_data, look_at
+
+if TYPE_CHECKING:
+    from presets.check import Machine
+    from tui.operations.chat import ChatSession
+    from tui.operations.follow import Event, Follower
+    from tui.remote.agent_client import AgentClient
+    from tui.state.spool import LogSpool
+
+Post = Callable[[Any], object]
+Connect = Callable[[str], "AgentClient"]
+
+#: Metric bytes in one message: parsed on the event loop in about 5 ms.
+METRICS_CHUNK_BYTES = 64 * 1024
+#: How long an operation waits for a connection that is being made (s).
+CONNECT_WAIT_S = 60.0
+
+
+class Backend:
+    """Follows targets and calls operations for the screens."""
+
+    def __init__(self, config: Config, target: str | None = None, connect: Connect | None = None) -> None:
+        """``connect`` takes the place of ``targets.connect`` (tests bring their own agent)."""
+        self._config = config
+        self._target = target
+        self._given_connect = connect
+        self._followers: dict[str, Follower] = {}
+        self._settled: dict[str, threading.Event] = {}
+        self._lock = threading.Lock()
+        self._post: Post = lambda message: None
+        self._closed = False
+
+    def start(self, post: Post) -> None:
+        """Announce the history, then follow every known target; raises FinetuiError."""
+        from tui.operations.targets import known_targets
+        from tui.state.history import History
+
+        self._post = post
+        entries = History().entries()
+        post(messages.HistoryRead(entries))
+        chosen = [self._target] if self._target else []
+        for target in dict.fromkeys([*chosen, *self._config.targets, *known_targets()]):
+            self._follow(target)
+
+    def close(self) -> None:
+        """Let go of all connections without waiting for them."""
+        with self._lock:
+            self._closed = True
+            followers = list(self._followers.values())
+        for follower in followers:
+            threading.Thread(target=follower.close, name="finetui close", daemon=True).start()
+
+    def _follow(self, target: str) -> Follower:
+        from tui.operations import follow, targets
+
+        with self._lock:
+            if target not in self._followers:
+                self._settled[target] = threading.Event()
+                self._followers[target] = follow.Follower(
+                    target, self._take, connect=self._given_connect or targets.connect
+                )
+                if not self._closed:
+                    self._followers[target].start()
+            return self._followers[target]
+
+    def _take(self, event: Event) -> None:
+        """Turn an operation's event into a message; called by the followers' threads."""
+        from tui.operations import follow
+
+        if isinstance(event, follow.ConnectionChanged):
+            settled = self._settled[event.target]
+            settled.clear() if event.state == "connecting" else settled.set()
+            self._post(messages.LinkChanged(event))
+        elif isinstance(event, follow.RunsChanged):
+            self._post(messages.RunsListed(event.target, event.runs))
+        elif isinstance(event, follow.SampleArrived):
+            self._post(messages.SampleTaken(event.target, event.sample))
+        elif isinstance(event, follow.LogGrew):
+            self._post(messages.LogExtended(event.run, event.size, event.ended))
+        else:
+            for start in range(0, len(event.data), METRICS_CHUNK_BYTES):
+                chunk = event.data[start : start + METRICS_CHUNK_BYTES]
+                self._post(messages.MetricsAdded(event.run, event.offset + start, chunk))
+
+    def client(self, target: str) -> AgentClient:
+        """Return the live connection to a target, waiting for one that is being made; raises Unreachable."""
+        follower = self._follow(target)
+        if follower.client is None:
+            follower.retry()
+            self._settled[target].wait(CONNECT_WAIT_S)
+        client = follower.client
+        if client is None:
+            state = follower.state
+            raise Unreachable(f"{target} is not connected", cause=state.reason, remedy=state.remedy)
+        return client
+
+    # Runs
+
+    def watch(self, target: str, run: str) -> LogSpool:
+        """Follow a run's log and metrics; return the log's local copy."""
+        return self._follow(target).watch(run)
+
+    def unwatch(self, target: str, run: str) -> None:
+        """Stop following a run's log and metrics."""
+        self._follow(target).unwatch(run)
+
+    def stop(self, target: str, run: str, force: bool) -> RunStatus:
+        """Stop a run."""
+        from tui.operations.stop import stop_run
+
+        return stop_run(self.client(target), run, force=force)
+
+    def resume(self, target: str, run: str, step: int | None) -> RunStatus:
+        """Go on with an ended run."""
+        from tui.operations.resume import resume_run
+
+        return resume_run(self.client(target), run, step)
+
+    def delete(self, target: str, run: str) -> int:
+        """Delete an ended run; return the bytes freed."""
+        from tui.operations.delete import delete_run
+
+        self.unwatch(target, run)
+        return delete_run(self.client(target), run)
+
+    def checkpoints(self, target: str, run: str) -> list[Checkpoint]:
+        """List a run's checkpoints by step."""
+        from tui.operations.checkpoints import list_checkpoints
+
+        return list_checkpoints(self.client(target), run)
+
+    def settings(self, target: str, run: str) -> dict[str, Any]:
+        """Return the settings that a run was launched with."""
+        spec = self.client(target).request("run.spec", {"run": run})
+        config = spec.get("config") if isinstance(spec, dict) else None
+        return config if isinstance(config, dict) else {}
+
+    # Launch
+
+    def presets(self) -> list[PresetCard]:
+        """List the presets, the user's own among them."""
+        from tui.operations.plan import user_preset_dirs
+
+        return list_presets(user_preset_dirs())
+
+    def look_at(self, draft: Draft, sample: Sample | None) -> Preview:
+        """Check a draft and show what it would be; ``sample`` is its machine's, where one is known."""
+        return look_at(draft, _machine(sample) if sample else None)
+
+    def launch(self, draft: Draft) -> RunStatus:
+        """Launch a draft; the demo brings its own data when none is named."""
+        from tui.operations import launch, plan
+
+        client = self.client(draft.target)
+        with draft_data(draft) as data:
+            return launch.launch(client, plan.make_plan(draft.preset, data, draft.overrides(), draft.mapping))
+
+    def launch_demo(self) -> RunStatus:
+        """Launch the demo on this machine."""
+        return self.launch(Draft("demo", "", "local"))
+
+    # Chat
+
+    def open_chat(self, known: KnownRun, step: int | None, say: Callable[[str], None]) -> ChatSession:
+        """Start or find the model server of a checkpoint; ``say`` hears how loading goes."""
+        from tui.operations.chat import open_chat
+        from tui.state.run_id import split_checkpoint
+
+        run: str = known.run
+        wanted: int | str | None = step
+        if known.status.kind == "serve":
+            run, wanted = split_checkpoint(known.status.parent)
+
+        def heard(status: RunStatus) -> None:
+            parts = [status.phase or status.state, status.detail]
+            if status.phase_done is not None and status.phase_total:
+                parts.append(f"{status.phase_done:.0f} of {status.phase_total:.0f}")
+            say(" · ".join(part for part in parts if part))
+
+        return open_chat(self.client(known.target), run, wanted, on_status=heard)
+
+    # Files
+
+    def files(self, target: str, path: str) -> list[FileEntry]:
+        """List a folder under the target's state directory."""
+        from tui.operations.files import list_files
+
+        return list_files(self.client(target), path)
+
+    def read_file(self, target: str, path: str, max_bytes: int) -> bytes:
+        """Read the start of a file."""
+        from tui.operations.files import read_file
+
+        return read_file(self.client(target), path, max_bytes)
+
+    def download(self, target: str, path: str, to: Path) -> int:
+        """Copy a file to this machine; return its size in bytes."""
+        from tui.operations.files import download_file
+
+        return download_file(self.client(target), path, to)
+
+
+def _machine(sample: Sample) -> Machine:
+    from presets.check import Machine
+
+    gpus = tuple((gpu.name, gpu.vram_total_bytes) for gpu in sample.gpus if gpu.vram_total_bytes)
+    free = None
+    if sample.disk_total_bytes is not None and sample.disk_used_bytes is not None:
+        free = sample.disk_total_bytes - sample.disk_used_bytes
+    return Machine(gpus, sample.ram_total_bytes, free, sample.cores)

@@ -1,0 +1,105 @@
+"""What the app knows of targets and runs; changed on the event loop only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from remote_agent.protocol import ENDED, RunStatus, Sample
+from tui.state.connection import ConnectionChanged
+
+#: Points of the loss sparkline that are kept a run; far more than any table cell shows.
+SPARK_POINTS = 240
+
+
+@dataclass
+class KnownRun:
+    """The newest status of a run; ``seen`` is when it was said, on the monotonic clock."""
+
+    target: str
+    status: RunStatus
+    seen: float
+    losses: list[float] = field(default_factory=list)
+    last_step: int = -1
+
+    @property
+    def run(self) -> str:
+        """The run's id."""
+        return self.status.run
+
+    @property
+    def active(self) -> bool:
+        """True until the run has ended."""
+        return self.status.state not in ENDED
+
+    def take(self, status: RunStatus, now: float) -> None:
+        """Replace the status and extend the sparkline."""
+        self.status = status
+        self.seen = now
+        if status.loss is not None and status.step is not None and status.step != self.last_step:
+            if status.step < self.last_step:
+                self.losses.clear()
+            self.last_step = status.step
+            self.losses.append(status.loss)
+            if len(self.losses) > SPARK_POINTS:
+                del self.losses[::2]
+
+
+class Board:
+    """Runs by id, connections and gauges by target."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self.runs: dict[str, KnownRun] = {}
+        self.links: dict[str, ConnectionChanged] = {}
+        self.samples: dict[str, tuple[Sample, float]] = {}
+
+    def remember(self, target: str, status: RunStatus, age_s: float) -> None:
+        """Add a run from the history on disk, unless something newer is known."""
+        if status.run not in self.runs:
+            known = KnownRun(target, status, self._clock() - age_s)
+            known.take(status, known.seen)
+            self.runs[status.run] = known
+
+    def list_runs(self, target: str, statuses: Iterable[RunStatus]) -> None:
+        """Take the full list of a target: what it has no more is dropped."""
+        now = self._clock()
+        present = set()
+        for status in statuses:
+            present.add(status.run)
+            known = self.runs.get(status.run)
+            if known is None:
+                known = self.runs[status.run] = KnownRun(target, status, now)
+            known.target = target
+            known.take(status, now)
+        gone = [run for run, known in self.runs.items() if known.target == target and run not in present]
+        for run in gone:
+            del self.runs[run]
+
+    def launched(self, target: str, status: RunStatus) -> KnownRun:
+        """Add a run that was launched just now, before its target lists it; return what is known of it."""
+        if status.run not in self.runs:
+            self.runs[status.run] = KnownRun(target, status, self._clock())
+        return self.runs[status.run]
+
+    def take_sample(self, target: str, sample: Sample) -> None:
+        """Replace a target's gauges."""
+        self.samples[target] = (sample, self._clock())
+
+    def newest_first(self) -> list[KnownRun]:
+        """Return the runs to list: all trainings, and model servers while they live."""
+        shown = [known for known in self.runs.values() if known.status.kind == "train" or known.active]
+        return sorted(shown, key=lambda known: (known.status.created or 0.0, known.run), reverse=True)
+
+    def active_runs(self) -> list[KnownRun]:
+        """Return the runs that go on without us."""
+        return [known for known in self.newest_first() if known.active]
+
+    def stale(self, known: KnownRun) -> bool:
+        """Tell whether the target of a run is away, so that its status has an age."""
+        link = self.links.get(known.target)
+        return link is None or link.state != "live"
+
+    def age_s(self, known: KnownRun) -> float:
+        """Return how old the status of a run is, in seconds; 0 while the target is connected."""
+        return max(0.0, self._clock() - known.seen) if self.stale(known) else 0.0

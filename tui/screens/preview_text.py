@@ -1,0 +1,69 @@
+"""The launch screen's preview as text."""
+
+from __future__ import annotations
+
+from textual.content import Content
+
+from presets.sizing import Estimate
+from tui.screens.preview import Preview
+from tui.screens.wording import plural, safe, size
+
+#: Characters of a turn that the preview shows.
+_TURN = 400
+
+
+def preview_content(preview: Preview, ascii_only: bool = False) -> Content:
+    """Return problems, data with its first rows, command and YAML, in the order of what matters."""
+    parts: list[Content] = []
+    bad, good = ("!", "+") if ascii_only else ("✗", "✓")
+    for error in preview.problems.values():
+        parts.append(Content.styled(f"{bad} {safe(error.message)}", "bold $error"))
+        parts += [Content(f"  {safe(text)}") for text in (error.cause, error.remedy) if text]
+    for finding in preview.findings:
+        colour = {"error": "error", "warning": "warning"}.get(finding.level, "text-muted")
+        lead = bad if finding.level == "error" else "!" if finding.level == "warning" else "-"
+        parts.append(Content.styled(f"{lead} {safe(finding.reason)}", f"${colour}"))
+        parts += [Content(f"  {safe(finding.fix)}")] if finding.fix else []
+    if preview.ready:
+        parts.append(Content.styled(f"{good} Ready to launch: ctrl+l", "bold $success"))
+    parts += [Content(""), *_data(preview)]
+    if preview.estimate is not None:
+        parts += [Content(""), *_memory(preview.estimate)]
+    if preview.command:
+        parts += [Content(""), _title("Command"), Content(safe(preview.command))]
+    if preview.yaml:
+        parts += [Content(""), _title("LLaMA-Factory YAML"), Content(safe(preview.yaml.rstrip()))]
+    return Content("\n").join(parts)
+
+
+def _title(text: str) -> Content:
+    return Content.styled(text, "bold $accent")
+
+
+def _data(preview: Preview) -> list[Content]:
+    data = preview.data
+    if data is None:
+        return []
+    own = "The demo's own rows: " if not preview.draft.data else ""
+    roles = ", ".join(f"{column} is the {role}" for column, role in data.roles)
+    lengths = data.lengths
+    lines = [
+        _title("Data"),
+        Content(f"{own}{plural(data.rows, 'row')}, {data.layout} in {data.format}: {safe(roles)}"),
+        Content(f"about {lengths.median} tokens a row, at most {lengths.max}; {lengths.total:,} in all"),
+    ]
+    for number, row in enumerate(data.first, 1):
+        lines += [Content(""), _title(f"Row {number} as the model sees it")]
+        for turn in row:
+            text = safe(turn.content[:_TURN]) + (" ..." if len(turn.content) > _TURN else "")
+            lines.append(Content.assemble((f"{turn.role}: ", "bold"), text))
+    return lines
+
+
+def _memory(estimate: Estimate) -> list[Content]:
+    parts = ", ".join(f"{name} {size(value)}" for name, value in estimate.parts if value)
+    return [
+        _title("Memory, estimated"),
+        Content(f"{size(estimate.per_gpu_bytes)} on each GPU: {parts}"),
+        Content(f"{size(estimate.host_bytes)} of RAM, {size(estimate.disk_bytes)} of disk"),
+    ]
