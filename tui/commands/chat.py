@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 import sys
 
+from tui.commands.connecting import connect
 from tui.commands.output import note, print_json
 from tui.commands.progress import progress_printer
 from tui.errors import InvalidInput
 from tui.operations.chat import ChatSession, Delta, ReplyStats, open_chat
 from tui.operations.runs import resolve
-from tui.operations.targets import connect
 
 
 def chat(arguments: argparse.Namespace) -> int:

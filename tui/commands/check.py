@@ -6,10 +6,10 @@ import argparse
 from dataclasses import asdict
 from pathlib import Path
 
+from tui.commands.connecting import connect
 from tui.commands.output import print_json
 from tui.operations.machine import describe_machine
 from tui.operations.plan import make_plan, with_machine
-from tui.operations.targets import connect
 
 
 def check(arguments: argparse.Namespace) -> int:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 from dataclasses import asdict
 
+from tui.commands.connecting import connect
 from tui.commands.output import age, note, number, print_json, printable, size, table
 from tui.operations.checkpoints import list_checkpoints
 from tui.operations.runs import resolve
-from tui.operations.targets import connect
 
 
 def checkpoints(arguments: argparse.Namespace) -> int:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 
+from tui.commands.connecting import connect
 from tui.commands.output import print_json, size
 from tui.operations.delete import delete_run
 from tui.operations.runs import resolve
-from tui.operations.targets import connect
 
 
 def delete(arguments: argparse.Namespace) -> int:

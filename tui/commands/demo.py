@@ -6,13 +6,13 @@ import argparse
 
 from remote_agent.protocol import RunStatus
 from tui.commands.app import has_terminal
+from tui.commands.connecting import connect
 from tui.commands.output import number, size
 from tui.commands.progress import progress_printer
 from tui.operations import demo as operation
 from tui.operations.chat import open_chat
 from tui.operations.checkpoints import list_checkpoints
 from tui.operations.stop import failure, wait_for_end
-from tui.operations.targets import connect
 from tui.remote.agent_client import AgentClient
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 from dataclasses import asdict
 
+from tui.commands.connecting import connect
 from tui.commands.output import print_json, printable
 from tui.operations.doctor import examine
-from tui.operations.targets import connect
 
 
 def doctor(arguments: argparse.Namespace) -> int:

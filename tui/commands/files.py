@@ -6,10 +6,10 @@ import argparse
 from dataclasses import asdict
 from pathlib import Path
 
+from tui.commands.connecting import connect
 from tui.commands.output import age, note, print_json, printable, size, table
 from tui.errors import InvalidInput
 from tui.operations.files import download_file, list_files
-from tui.operations.targets import connect
 
 
 def files(arguments: argparse.Namespace) -> int:

@@ -6,11 +6,11 @@ import queue
 from collections.abc import Callable
 
 from remote_agent.protocol import ENDED, RunStatus
+from tui.commands.connecting import connect
 from tui.commands.output import note
 from tui.operations.follow import ConnectionChanged, Event, Follower, LogGrew, RunsChanged
 from tui.operations.runs import RunRef
 from tui.operations.stop import failure
-from tui.operations.targets import connect
 
 
 def follow_run(found: RunRef, show: Callable[[Event], None]) -> int:
@@ -20,7 +20,7 @@ def follow_run(found: RunRef, show: Callable[[Event], None]) -> int:
     """
     connect(found.target).close()
     events: queue.SimpleQueue[Event] = queue.SimpleQueue()
-    follower = Follower(found.target, events.put, samples=False)
+    follower = Follower(found.target, events.put, samples=False, connect=connect)
     follower.watch(found.run)
     follower.start()
     end: RunStatus | None = None

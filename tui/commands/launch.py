@@ -7,13 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 from remote_agent.protocol import RunStatus
+from tui.commands.connecting import connect
 from tui.commands.output import note, print_json, size
 from tui.commands.progress import progress_printer, status_json
 from tui.operations import launch as operation
 from tui.operations.machine import describe_machine
 from tui.operations.plan import Plan, make_plan, refuse_errors, with_machine, write_plan
 from tui.operations.stop import failure, wait_for_end
-from tui.operations.targets import connect, parse_target
+from tui.operations.targets import parse_target
 from tui.remote.transfer import OnBytes
 
 __all__ = ["launch"]

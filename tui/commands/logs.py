@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from tui.commands.connecting import connect
 from tui.commands.following import follow_run
 from tui.commands.output import duration, note
 from tui.errors import Unreachable
@@ -15,7 +16,6 @@ from tui.operations.follow import Event, LogGrew
 from tui.operations.logs import last_lines, read_copy, read_log
 from tui.operations.runs import RunRef, resolve
 from tui.operations.status import last_known
-from tui.operations.targets import connect
 from tui.state.history import History
 
 

@@ -6,13 +6,13 @@ import argparse
 from collections.abc import Callable
 from typing import Any
 
+from tui.commands.connecting import connect
 from tui.commands.following import follow_run
 from tui.commands.output import note, number, print_json, table
 from tui.errors import Unreachable
 from tui.operations import metrics as operation
 from tui.operations.follow import Event, MetricsArrived
 from tui.operations.runs import resolve
-from tui.operations.targets import connect
 
 _COLUMNS = ("step", "loss", "eval_loss", "lr", "grad_norm", "tokens_per_s", "s_per_step")
 _HEADINGS = ("STEP", "LOSS", "EVAL LOSS", "LR", "GRAD NORM", "TOKENS/S", "S/STEP")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 
+from tui.commands.connecting import connect
 from tui.commands.output import note, print_json
 from tui.errors import InvalidInput
 from tui.operations.resume import resume_run
 from tui.operations.runs import resolve
-from tui.operations.targets import connect
 
 
 def resume(arguments: argparse.Namespace) -> int:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 import threading
 
+from tui.commands.connecting import connect
 from tui.commands.output import note, print_json
 from tui.commands.progress import progress_printer
 from tui.errors import Unreachable
 from tui.operations.runs import resolve
 from tui.operations.serve import close_server, open_server
-from tui.operations.targets import connect
 
 
 def serve(arguments: argparse.Namespace) -> int:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 
 from remote_agent.protocol import ENDED, RunStatus
+from tui.commands.connecting import connect
 from tui.commands.output import age, duration, note, number, print_json, printable, size
 from tui.commands.progress import status_json
 from tui.errors import RemoteError, Unreachable
 from tui.operations.runs import resolve
 from tui.operations.status import get_status, last_known
-from tui.operations.targets import connect
 
 
 def status(arguments: argparse.Namespace) -> int:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 
+from tui.commands.connecting import connect
 from tui.commands.output import note, print_json
 from tui.commands.progress import describe, progress_printer, status_json
 from tui.operations.runs import resolve
 from tui.operations.stop import stop_run, wait_for_end
-from tui.operations.targets import connect
 
 
 def stop(arguments: argparse.Namespace) -> int:
