@@ -129,14 +129,21 @@ class Scan:
             return None
         return self[self.index(line) - 1 if self.index(line) > 0 else len(self) - 1]
 
+    def number(self, line: int | None) -> int | None:
+        """Return which hit ``line`` is, from 1; None when it is none."""
+        if line is None:
+            return None
+        index = self.index(line)
+        return index + 1 if index < len(self) and self[index] == line else None
+
     def extend(self) -> bool:
-        """Match at most one block of the lines that arrived since; return whether there were hits."""
+        """Match at most one block of the lines that arrived since; return whether more are waiting."""
         if not self.done:
             return False
         for found in find_lines(self._spool, self.pattern, first=self._scanned, stop=self._spool.whole):
             self._scanned = found.scanned
             self._after.extend(found.lines)
-            return bool(found.lines)
+            return self._scanned < self._spool.whole
         return False
 
     def _run(self, notify: Callable[[], None]) -> None:

@@ -122,7 +122,7 @@ class LogSpool:
                 bounds.append(self._size)
         if bounds[-1] - bounds[0] > MAX_LINE_BYTES + BLOCK_BYTES:
             return [self._long_line(start, end) for start, end in pairwise(bounds)]
-        block = os.pread(self._fd, bounds[-1] - bounds[0], bounds[0])
+        block = self._pread(bounds[-1] - bounds[0], bounds[0])
         base = bounds[0]
         return [settled(block[start - base : end - base]) for start, end in pairwise(bounds)]
 
@@ -143,7 +143,7 @@ class LogSpool:
             if end - begin > BLOCK_BYTES + MAX_LINE_BYTES:
                 text = "\n".join(self.read_lines(first, last))
             else:
-                text = _settled_block(os.pread(self._fd, end - begin, begin))
+                text = _settled_block(self._pread(end - begin, begin))
             yield first, last - first, text
             first = last
 
@@ -161,7 +161,7 @@ class LogSpool:
         head = Head(self.generation, array("Q", [0]))
         offset, end = 0, self._head_bytes
         while offset < end and not (cancelled is not None and cancelled.is_set()):
-            block = os.pread(self._fd, min(BLOCK_BYTES, end - offset), offset)
+            block = self._pread(min(BLOCK_BYTES, end - offset), offset)
             if not block:
                 break
             head.starts.extend(_line_starts(block, offset))
@@ -201,7 +201,7 @@ class LogSpool:
         self._starts.append(begin)
         offset = begin
         while offset < self._size:
-            block = os.pread(self._fd, min(BLOCK_BYTES, self._size - offset), offset)
+            block = self._pread(min(BLOCK_BYTES, self._size - offset), offset)
             if not block:
                 self._size = offset
                 return
@@ -211,7 +211,7 @@ class LogSpool:
     def _after_newline(self, offset: int) -> int:
         """Return the first line start after ``offset``; 0 when the tail is one endless line."""
         while offset < self._size:
-            block = os.pread(self._fd, BLOCK_BYTES, offset)
+            block = self._pread(BLOCK_BYTES, offset)
             newline = block.find(b"\n")
             if newline >= 0 and offset + newline + 1 < self._size:
                 return offset + newline + 1
@@ -219,6 +219,10 @@ class LogSpool:
                 break
             offset += len(block)
         return 0
+
+    def _pread(self, size: int, offset: int) -> bytes:
+        """Read from the file; nothing once it is closed, which a search thread may live to see."""
+        return os.pread(self._fd, size, offset) if self._fd >= 0 else b""
 
     def _write(self, data: bytes) -> None:
         view, offset = memoryview(data), self._size
@@ -235,11 +239,11 @@ class LogSpool:
 
     def _long_line(self, start: int, end: int) -> str:
         if end - start <= MAX_LINE_BYTES:
-            return settled(os.pread(self._fd, end - start, start))
-        tail = os.pread(self._fd, MAX_LINE_BYTES, end - MAX_LINE_BYTES)
+            return settled(self._pread(end - start, start))
+        tail = self._pread(MAX_LINE_BYTES, end - MAX_LINE_BYTES)
         if b"\r" in tail.rstrip(b"\r\n"):
             return settled(tail)
-        return settled(os.pread(self._fd, MAX_LINE_BYTES, start))
+        return settled(self._pread(MAX_LINE_BYTES, start))
 
 
 def settled(line: bytes) -> str:

@@ -17,8 +17,7 @@ from textual.selection import Selection
 from textual.strip import Strip
 from textual.timer import Timer
 
-from tui.state.ansi import plain
-from tui.state.search import Scan, compile_pattern
+from tui.state.logrows import LogRows
 from tui.state.spool import Head, LogSpool
 from tui.widgets.logline import draw_line, select_cells
 
@@ -41,7 +40,7 @@ class LogView(ScrollView, can_focus=True):
         Binding("up,k", "move(-1)", "Up", id="log.up", tooltip="One line up; stops following", show=False),
         Binding("down,j", "move(1)", "Down", id="log.down", tooltip="One line down", show=False),
         Binding("pageup,ctrl+b", "page(-1)", "Page up", id="log.page-up", tooltip="One page up", show=False),
-        Binding("pagedown,space", "page(1)", "Page down", id="log.page-down", tooltip="Page down", show=False),
+        Binding("pagedown,space", "page(1)", "Page down", id="log.page-down", tooltip="Page on", show=False),
         Binding("home,g", "top", "Start", id="log.start", tooltip="First line", show=False),
         Binding("end,G", "end", "End", id="log.end", tooltip="Last line, and follow", show=False),
         Binding("left", "sideways(-8)", "Left", id="log.left", tooltip="Scroll left", show=False),
@@ -108,14 +107,10 @@ class LogView(ScrollView, can_focus=True):
         self, spool: LogSpool | None = None, *, id: str | None = None, classes: str | None = None
     ) -> None:
         super().__init__(id=id, classes=classes)
-        self._spool = spool
-        self._generation = spool.generation if spool else 0
-        self._known = 0  # lines of the spool at the last tick
+        self._rows = LogRows(spool)
         self._paused_at = 0
         self._width = 1  # of the widest line drawn so far
         self._cursor: int | None = None
-        self._find: Scan | None = None
-        self._filter: Scan | None = None
         self._jump_pending = False
         self._strips: LRUCache[int, Strip] = LRUCache(512)
         self._timer: Timer | None = None
@@ -126,9 +121,9 @@ class LogView(ScrollView, can_focus=True):
 
     def show(self, spool: LogSpool | None) -> None:
         """Show another log from its end."""
-        self._clear_scans()
-        self._spool = spool
-        self._generation = spool.generation if spool else 0
+        self._rows.cancel()
+        self._rows = LogRows(spool)
+        self._strips.clear()
         self._cursor, self._width = None, 1
         self.following = True
         self._index_head()
@@ -141,35 +136,23 @@ class LogView(ScrollView, can_focus=True):
 
     def find(self, pattern: str) -> None:
         """Find lines from the first visible one on; empty clears. Raises InvalidInput when it is broken."""
-        compiled = compile_pattern(pattern) if pattern else None
-        if self._find is not None:
-            self._find.cancel()
-        self._find = None
+        start = self._rows.line(self._top) if len(self._rows) else 0
+        self._rows.set_find(pattern, start, self._scanned)
         self._cursor = None
-        if compiled is not None and self._spool is not None:
-            start = self._line_of(round(self.scroll_y)) if self._rows() else 0
-            self._find = Scan(self._spool, compiled, start)
-            self._jump_pending = True
-            self._find.run_in_thread(self._scanned)
+        self._jump_pending = True
         self._redraw()
 
     def filter(self, pattern: str) -> None:
         """Show matching lines only; empty shows all. Raises InvalidInput for a broken expression."""
-        compiled = compile_pattern(pattern) if pattern else None
-        if self._filter is not None:
-            self._filter.cancel()
-        self._filter = None
-        if compiled is not None and self._spool is not None:
-            self._filter = Scan(self._spool, compiled)
-            self._filter.run_in_thread(self._scanned)
+        self._rows.set_filter(pattern, self._scanned)
         self._layout_rows()
 
     def show_line(self, line: int) -> None:
         """Choose a line and bring it into view; stops following."""
         self._cursor = line
         self.following = False
-        row = self._row_of(line)
-        top, height = round(self.scroll_y), self.scrollable_content_region.height
+        row = self._rows.row(line)
+        top, height = self._top, self.scrollable_content_region.height
         if not top <= row < top + height:
             self._scroll(max(0, row - height // 3))
         self._redraw()
@@ -177,19 +160,10 @@ class LogView(ScrollView, can_focus=True):
     @property
     def status(self) -> str:
         """One line: lines, follow state, find and filter counts."""
-        count = self._spool.count if self._spool else 0
-        parts = [f"{count:,} lines" if not (self._spool and self._spool.head_bytes) else "indexing"]
-        if self.following:
-            parts.append("following")
-        else:
-            new = self._rows() - self._paused_at
-            parts.append(f"paused +{new:,} lines" if new > 0 else "paused")
-        if self._filter is not None:
-            parts.append(f"& {len(self._filter):,} match{'' if self._filter.done else '…'}")
-        if self._find is not None:
-            where = "" if self._cursor is None else f"{self._find.index(self._cursor) + 1:,}/"
-            parts.append(f"/ {where}{len(self._find):,}{'' if self._find.done else '…'}")
-        return "  ".join(parts)
+        lines, *scans = self._rows.counts(self._cursor)
+        new = len(self._rows) - self._paused_at
+        paused = f"paused +{new:,} lines" if new > 0 else "paused"
+        return "  ".join([lines, "following" if self.following else paused, *scans])
 
     # Events.
 
@@ -201,7 +175,7 @@ class LogView(ScrollView, can_focus=True):
     def on_unmount(self) -> None:
         """Stop the threads."""
         self._gone.set()
-        self._clear_scans()
+        self._rows.cancel()
 
     def on_resize(self, _event: events.Resize) -> None:
         """Stay at the end while following."""
@@ -210,9 +184,9 @@ class LogView(ScrollView, can_focus=True):
 
     def on_click(self, event: events.Click) -> None:
         """Choose the clicked line."""
-        row = round(self.scroll_y) + event.y
-        if row < self._rows():
-            self._cursor = self._line_of(row)
+        row = self._top + event.y
+        if row < len(self._rows):
+            self._cursor = self._rows.line(row)
             self._redraw()
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
@@ -223,7 +197,7 @@ class LogView(ScrollView, can_focus=True):
 
     def watch_following(self, following: bool) -> None:
         """Remember where the pause began, or go to the end."""
-        self._paused_at = self._rows()
+        self._paused_at = len(self._rows)
         if following and self.is_attached:
             self._scroll_end()
         self.post_message(self.Changed())
@@ -231,14 +205,14 @@ class LogView(ScrollView, can_focus=True):
     def on_log_view_scanned(self, event: Scanned) -> None:
         """Show the first hit as soon as it is known."""
         event.stop()
-        if self._filter is not None:
+        if self._rows.filter is not None:
             self._layout_rows()
-        if self._jump_pending and self._find is not None and len(self._find):
-            top = self._line_of(round(self.scroll_y)) if self._rows() else 0
-            ahead = self._find.index(top) < len(self._find)
-            if ahead or self._find.done:
+        if self._jump_pending and self._rows.find is not None and len(self._rows.find):
+            top = self._rows.line(self._top) if len(self._rows) else 0
+            ahead = self._rows.find.index(top) < len(self._rows.find)
+            if ahead or self._rows.find.done:
                 self._jump_pending = False
-                line = self._find.following(top) if ahead else self._find.preceding(top)
+                line = self._rows.find.following(top) if ahead else self._rows.find.preceding(top)
                 if line is not None:
                     self.show_line(line)
         self.post_message(self.Changed())
@@ -247,32 +221,32 @@ class LogView(ScrollView, can_focus=True):
         """Shift everything that counts lines; the view stays where it is."""
         event.stop()
         grown = event.spool.adopt_head(event.head)
-        if event.spool is not self._spool or not grown:
+        if event.spool is not self._rows.spool or not grown:
             return
-        top = round(self.scroll_y)
+        top = self._top
         if self._cursor is not None:
             self._cursor += grown
         self._paused_at += grown
-        self._known += grown
+        self._rows.known += grown
         self._strips.clear()
-        if self._filter is not None:
-            self.filter(self._filter.pattern.pattern)
+        if self._rows.filter is not None:
+            self.filter(self._rows.filter.pattern.pattern)
         elif not self.following:
             self._layout_rows()
             self._scroll(top + grown)
-        if self._find is not None:
-            self.find(self._find.pattern.pattern)
+        if self._rows.find is not None:
+            self.find(self._rows.find.pattern.pattern)
         self._tick()
 
     # Keys.
 
     def action_move(self, lines: int) -> None:
         """Scroll by lines."""
-        self._by_hand(round(self.scroll_y) + lines, lines)
+        self._by_hand(self._top + lines, lines)
 
     def action_page(self, pages: int) -> None:
         """Scroll by pages less one line."""
-        self._by_hand(round(self.scroll_y) + pages * max(1, self.size.height - 1), pages)
+        self._by_hand(self._top + pages * max(1, self.size.height - 1), pages)
 
     def action_top(self) -> None:
         """Go to the first line."""
@@ -302,28 +276,30 @@ class LogView(ScrollView, can_focus=True):
 
     def action_hit(self, direction: int) -> None:
         """Go to the next or previous hit, round the end."""
-        if self._find is None:
+        if self._rows.find is None:
             return
-        here = self._cursor if self._cursor is not None else self._line_of(round(self.scroll_y))
-        line = self._find.following(here + 1) if direction > 0 else self._find.preceding(here)
+        here = self._cursor if self._cursor is not None else self._rows.line(self._top)
+        line = self._rows.find.following(here + 1) if direction > 0 else self._rows.find.preceding(here)
         if line is not None:
             self._jump_pending = False
             self.show_line(line)
 
     def action_copy_line(self) -> None:
         """Copy the chosen line, else the last visible one."""
-        if self._rows():
-            bottom = min(self._rows(), round(self.scroll_y) + self.size.height) - 1
-            self._copy([self._cursor if self._cursor is not None else self._line_of(bottom)])
+        if len(self._rows):
+            bottom = min(len(self._rows), self._top + self.size.height) - 1
+            self._copy([self._cursor if self._cursor is not None else self._rows.line(bottom)])
 
     def action_copy_matches(self) -> None:
         """Copy the matching lines, the filtered ones, or those on the screen."""
-        scan = self._find or self._filter
+        scan = self._rows.find or self._rows.filter
         if scan is not None:
             self._copy([scan[index] for index in range(min(len(scan), MAX_COPIED_LINES))])
         else:
-            top = round(self.scroll_y)
-            self._copy([self._line_of(row) for row in range(top, min(self._rows(), top + self.size.height))])
+            top = self._top
+            self._copy(
+                [self._rows.line(row) for row in range(top, min(len(self._rows), top + self.size.height))]
+            )
 
     # Selecting with the mouse.
 
@@ -334,11 +310,11 @@ class LogView(ScrollView, can_focus=True):
     def get_selection(self, selection: Selection) -> tuple[str, str] | None:
         """Return the selected text, reading only its lines."""
         first = selection.start.y if selection.start is not None else 0
-        last = selection.end.y if selection.end is not None else self._rows() - 1
-        last = min(last, self._rows() - 1, first + MAX_COPIED_LINES)
+        last = selection.end.y if selection.end is not None else len(self._rows) - 1
+        last = min(last, len(self._rows) - 1, first + MAX_COPIED_LINES)
         if last < first:
             return None
-        text = "\n".join(self._texts([self._line_of(row) for row in range(first, last + 1)]))
+        text = "\n".join(self._rows.texts([self._rows.line(row) for row in range(first, last + 1)]))
         start = Offset(selection.start.x, 0) if selection.start is not None else None
         end = Offset(selection.end.x, last - first) if selection.end is not None else None
         return Selection(start, end).extract(text), "\n"
@@ -354,9 +330,9 @@ class LogView(ScrollView, can_focus=True):
         """Draw one visible line."""
         left, top = round(self.scroll_offset.x), round(self.scroll_offset.y)
         width = self.size.width
-        if self._spool is None or top + y >= self._rows():
+        if self._rows.spool is None or top + y >= len(self._rows):
             return Strip.blank(width, self.rich_style)
-        strip = self._strip(self._line_of(top + y))
+        strip = self._strip(self._rows.line(top + y))
         if strip.cell_length > self._width:
             self._width = strip.cell_length
             self.call_later(self._layout_rows)
@@ -370,55 +346,43 @@ class LogView(ScrollView, can_focus=True):
         return strip.apply_offsets(left, top + y)
 
     def _strip(self, line: int) -> Strip:
-        assert self._spool is not None
+        assert self._rows.spool is not None
         strip = self._strips.get(line)
         if strip is not None:
             return strip
-        texts = self._spool.read_lines(line, line + 1)
+        texts = self._rows.spool.read_lines(line, line + 1)
         chosen = line == self._cursor
         strip = draw_line(
             texts[0] if texts else "",
             self.rich_style,
-            pattern=self._find.pattern if self._find is not None else None,
+            pattern=self._rows.find.pattern if self._rows.find is not None else None,
             match=self.get_component_rich_style("log--current" if chosen else "log--match"),
             cursor=self.get_component_rich_style("log--cursor") if chosen else None,
         )
-        if line < self._known - 1:  # the last line may still grow
+        if line < self._rows.known - 1:  # the last line may still grow
             self._strips[line] = strip
         return strip
 
-    # Lines, rows and scrolling.
+    # Rows and scrolling.
 
-    def _rows(self) -> int:
-        if self._filter is not None:
-            return len(self._filter)
-        return self._known
-
-    def _line_of(self, row: int) -> int:
-        if self._filter is None or not len(self._filter):
-            return row
-        return self._filter[min(max(0, row), len(self._filter) - 1)]
-
-    def _row_of(self, line: int) -> int:
-        return line if self._filter is None else self._filter.index(line)
+    @property
+    def _top(self) -> int:
+        """The first visible row."""
+        return round(self.scroll_y)
 
     def _tick(self) -> None:
         """Show what the spool has now."""
         self._timer = None
-        if self._spool is not None and self._spool.generation != self._generation:
-            self.show(self._spool)
+        if self._rows.replaced:
+            self.show(self._rows.spool)
             return
-        for scan in (self._find, self._filter):
-            if scan is not None and scan.extend():
-                self.log_grew()
-        known = self._known
-        self._known = self._spool.count if self._spool is not None else 0
-        if self._known and known:
-            self._strips.discard(known - 1)
+        self._strips.discard(self._rows.known - 1)
+        if self._rows.update():
+            self.log_grew()
         self._layout_rows()
 
     def _layout_rows(self) -> None:
-        size = Size(max(1, self._width), self._rows())
+        size = Size(max(1, self._width), len(self._rows))
         if size != self.virtual_size:
             self._moving = True
             self.virtual_size = size
@@ -439,28 +403,23 @@ class LogView(ScrollView, can_focus=True):
         self._scroll(row)
 
     def _scroll_end(self) -> None:
-        self._scroll(self._rows())
+        self._scroll(len(self._rows))
 
     def _scroll(self, row: int) -> None:
-        row = max(0, min(row, self._rows() - self.scrollable_content_region.height))
+        row = max(0, min(row, len(self._rows) - self.scrollable_content_region.height))
         self._moving = True
         self.scroll_to(y=row, animate=False, immediate=True, force=True)
         self._moving = False
 
     def _copy(self, lines: Sequence[int]) -> None:
-        text = "\n".join(self._texts(lines))
+        text = "\n".join(self._rows.texts(lines))
         fits = len(text.encode()) <= MAX_CLIPBOARD_BYTES
         if fits:
             self.app.copy_to_clipboard(text)
         self.post_message(self.Copied(text, len(lines), fits))
 
-    def _texts(self, lines: Sequence[int]) -> list[str]:
-        if self._spool is None:
-            return []
-        return [plain(text) for line in lines for text in self._spool.read_lines(line, line + 1)]
-
     def _index_head(self) -> None:
-        spool = self._spool
+        spool = self._rows.spool
         if spool is not None and spool.head_bytes and self.is_attached:
             threading.Thread(target=self._index, args=(spool,), name="log index", daemon=True).start()
 
@@ -470,10 +429,3 @@ class LogView(ScrollView, can_focus=True):
     def _scanned(self) -> None:
         """Called in a search thread."""
         self.post_message(self.Scanned())
-
-    def _clear_scans(self) -> None:
-        for scan in (self._find, self._filter):
-            if scan is not None:
-                scan.cancel()
-        self._find = self._filter = None
-        self._strips.clear()

@@ -153,7 +153,7 @@ def test_find_at_the_end_finds_backwards(spool):
 def test_new_lines_are_matched_on_arrival(spool):
     async def scenario(app, view, pilot):
         view.find("ERROR")
-        await until(pilot, lambda: view._find.done, "scanned")
+        await until(pilot, lambda: view._rows.find.done, "scanned")
         more(spool, b"an ERROR\nlast\n")
         view.log_grew()
         await until(pilot, lambda: "/ 1" in view.status, "counted")
@@ -181,7 +181,7 @@ def test_filter_shows_matching_lines_only_also_new_ones(spool):
 def test_a_filter_without_hits_is_empty(spool):
     async def scenario(app, view, pilot):
         view.filter("nothing like this")
-        await until(pilot, lambda: view._filter.done, "scanned")
+        await until(pilot, lambda: view._rows.filter.done, "scanned")
         await pilot.pause()
         assert not any(shown(view))
         await pilot.press("up", "y", "Y", "n", "G")
@@ -218,7 +218,7 @@ def test_copy_a_clicked_line_and_all_matches(spool):
         await pilot.press("y")
         assert app.clipboard == shown(view)[3]
         view.find("line 99.$")
-        await until(pilot, lambda: view._find.done, "scanned")
+        await until(pilot, lambda: view._rows.find.done, "scanned")
         await pilot.press("Y")
         await pilot.pause()
         assert app.clipboard.split("\n") == [f"line {number}" for number in range(990, 1000)]
@@ -233,7 +233,7 @@ def test_what_is_too_long_for_the_clipboard_is_handed_on(spool):
         more(spool, b"y" * 60_000 + b"\n" + b"y" * 60_000 + b"\n")
         view.find("yyy")
         view.log_grew()
-        await until(pilot, lambda: len(view._find) == 2, "found both")
+        await until(pilot, lambda: len(view._rows.find) == 2, "found both")
         app.copy_to_clipboard("before")
         await pilot.press("Y")
         await pilot.pause()
