@@ -64,8 +64,10 @@ def _check_data(spec: RunSpec, report: DataReport) -> list[Finding]:
         fix = f"Use --set stage={'sft' if spec.stage == 'pt' else 'pt'}, or map the columns with --map."
         findings.append(Finding("error", "data", f"{kind} does not suit the stage {spec.stage}.", fix))
     if report.rows < spec.gpus:
-        reason = f"{report.rows} rows are fewer than the {spec.gpus} ranks."
-        findings.append(Finding("error", "data", reason, "Add rows, or use fewer GPUs (--set gpus=1)."))
+        # transformers' sampler repeats rows until every rank has one.
+        rows = "1 row is" if report.rows == 1 else f"{report.rows} rows are"
+        reason = f"{rows} fewer than the {spec.gpus} ranks: rows are repeated until each rank has one."
+        findings.append(Finding("warning", "data", reason, "Add rows, or use fewer GPUs (--set gpus=1)."))
     if report.empties:
         reason = f"{report.empties} of {report.rows} rows have an empty turn."
         findings.append(Finding("warning", "data", reason, "Fill them in or take them out."))

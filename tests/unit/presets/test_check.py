@@ -81,10 +81,16 @@ def test_an_old_card_and_bf16_do_not_go_together(tmp_path: Path) -> None:
 def test_what_the_data_says(tmp_path: Path) -> None:
     data = report(tmp_path, 4, 8000, note="x")
     findings = check(resolve("demo", ["gpus=5"]), data)
-    assert [finding.level for finding in findings] == ["error", "warning", "note"]
+    assert [finding.level for finding in findings] == ["warning", "warning", "note"]
     assert "4 rows are fewer than the 5 ranks" in findings[0].reason
     assert "100.0% of the rows are longer than cutoff_len (256 tokens)" in findings[1].reason
     assert "note" in findings[2].reason
+
+
+def test_one_row_on_two_ranks_is_a_warning_because_rows_are_repeated(tmp_path: Path) -> None:
+    finding = find(check(resolve("demo", ["gpus=2"]), report(tmp_path, 1)), "data")
+    assert finding.level == "warning"
+    assert finding.reason.startswith("1 row is fewer than the 2 ranks")
 
 
 def test_a_run_that_saves_only_at_its_end_is_pointed_out(tmp_path: Path) -> None:
