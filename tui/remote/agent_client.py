@@ -321,6 +321,8 @@ class AgentClient:
         method = frame.header.get("method")
         if method is None:
             self._handle_reply(frame)
+        elif not isinstance(method, str):
+            raise ProtocolError(f"method {method!r} is not a name")
         elif method in NOTIFICATIONS:
             sub, event = parse_notification(frame)
             if sub in self._streams:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import os
@@ -80,7 +81,8 @@ def install_here(build: AgentBuild) -> str:
             part.write_bytes(build.data)
             part.replace(path)
         except OSError as error:
-            part.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                part.unlink(missing_ok=True)
             raise RemoteError(
                 f"can't put the agent into {path.parent}",
                 cause=error.strerror or str(error),
