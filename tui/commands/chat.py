@@ -16,7 +16,7 @@ from tui.operations.runs import resolve
 def chat(arguments: argparse.Namespace) -> int:
     """Answer one message, or talk line by line."""
     _check(arguments)
-    found = resolve(arguments.run, arguments.on)
+    found = resolve(arguments.run, arguments.on, connect)
     with connect(found.target) as client:
         session = open_chat(client, found.run, found.step, on_status=progress_printer(note))
         try:

@@ -13,7 +13,7 @@ from tui.operations.runs import resolve
 
 def checkpoints(arguments: argparse.Namespace) -> int:
     """List a run's checkpoints by step."""
-    found = resolve(arguments.run, arguments.on)
+    found = resolve(arguments.run, arguments.on, connect)
     with connect(found.target) as client:
         listed = list_checkpoints(client, found.run)
     if arguments.json:

@@ -12,7 +12,7 @@ from tui.operations.runs import resolve
 
 def delete(arguments: argparse.Namespace) -> int:
     """Delete an ended run there and what is kept of it here."""
-    found = resolve(arguments.run, arguments.on)
+    found = resolve(arguments.run, arguments.on, connect)
     with connect(found.target) as client:
         freed = delete_run(client, found.run)
     if arguments.json:

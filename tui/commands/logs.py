@@ -21,7 +21,7 @@ from tui.state.history import History
 
 def logs(arguments: argparse.Namespace) -> int:
     """Print the log, or its last lines; with -f what comes, until the run ends."""
-    found = resolve(arguments.run, arguments.on)
+    found = resolve(arguments.run, arguments.on, connect)
     write = _write_json if arguments.json else _write_bytes
     if arguments.follow:
         return _follow(found, arguments.lines, write)

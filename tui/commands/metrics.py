@@ -21,7 +21,7 @@ _WIDTH = 10
 
 def metrics(arguments: argparse.Namespace) -> int:
     """Print all records: one JSON array, or JSON lines with -f."""
-    found = resolve(arguments.run, arguments.on)
+    found = resolve(arguments.run, arguments.on, connect)
     if arguments.follow:
         return follow_run(found, _printer(arguments.json))
     code = 0

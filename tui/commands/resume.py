@@ -13,7 +13,7 @@ from tui.operations.runs import resolve
 
 def resume(arguments: argparse.Namespace) -> int:
     """Go on from a checkpoint and return as soon as the run lives again."""
-    found = resolve(arguments.run, arguments.on)
+    found = resolve(arguments.run, arguments.on, connect)
     if found.step == "base":
         raise InvalidInput("a run can't be resumed from its base", remedy="launch it again instead")
     with connect(found.target) as client:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from remote_agent.protocol import ENDED
+from tui.commands.connecting import connect
 from tui.commands.output import age, duration, note, number, print_json, table
 from tui.commands.progress import status_json
 from tui.operations.runs import list_runs
@@ -16,7 +17,7 @@ def runs(arguments: argparse.Namespace) -> int:
     """List the runs of all known targets, or of one; those of a target that is away as last seen."""
     if arguments.on:
         parse_target(arguments.on)
-    listing = list_runs([arguments.on] if arguments.on else None)
+    listing = list_runs([arguments.on] if arguments.on else None, connect)
     if arguments.on and arguments.on in listing.away:
         raise listing.away[arguments.on]
     if arguments.json:

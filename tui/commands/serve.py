@@ -15,7 +15,7 @@ from tui.operations.serve import close_server, open_server
 
 def serve(arguments: argparse.Namespace) -> int:
     """Serve until Ctrl-C; a server that was there before is left running."""
-    found = resolve(arguments.run, arguments.on)
+    found = resolve(arguments.run, arguments.on, connect)
     with connect(found.target) as client:
         server = open_server(client, found.run, found.step, idle_s=0, on_status=progress_printer(note))
         if arguments.json:

@@ -15,7 +15,7 @@ from tui.operations.status import get_status, last_known
 
 def status(arguments: argparse.Namespace) -> int:
     """Print state and numbers; of a target that is away the last known ones, with exit code 3."""
-    found = resolve(arguments.run, arguments.on)
+    found = resolve(arguments.run, arguments.on, connect)
     try:
         with connect(found.target) as client:
             _show(get_status(client, found.run), found.target, arguments.json, None)

@@ -13,7 +13,7 @@ from tui.operations.stop import stop_run, wait_for_end
 
 def stop(arguments: argparse.Namespace) -> int:
     """Stop a run and wait until it has ended; stopping an ended run changes nothing."""
-    found = resolve(arguments.run, arguments.on)
+    found = resolve(arguments.run, arguments.on, connect)
     with connect(found.target) as client:
         status = stop_run(client, found.run, force=arguments.force)
         if not arguments.no_wait:

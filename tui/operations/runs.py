@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from remote_agent.protocol import ProtocolError, RunStatus, from_wire
@@ -11,6 +11,9 @@ from tui.operations.targets import connect, known_targets
 from tui.remote.agent_client import AgentClient
 from tui.state.history import History, HistoryEntry
 from tui.state.run_id import is_run_id, split_checkpoint
+
+#: How a target is reached: ``tui.operations.targets.connect``, or that with somebody to ask.
+Connect = Callable[[str], AgentClient]
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,7 @@ def fetch_runs(client: AgentClient) -> list[RunStatus]:
     return runs
 
 
-def list_runs(targets: Iterable[str] | None = None) -> RunsListing:
+def list_runs(targets: Iterable[str] | None = None, connect: Connect = connect) -> RunsListing:
     """Ask all known targets, or the given ones, for their runs."""
     chosen = list(targets) if targets is not None else known_targets()
     away: dict[str, FinetuiError] = {}
@@ -71,7 +74,7 @@ def parse_status(data: object) -> RunStatus:
     return status
 
 
-def resolve(text: str, on: str | None = None) -> RunRef:
+def resolve(text: str, on: str | None = None, connect: Connect = connect) -> RunRef:
     """Find the run that ``RUN`` or ``RUN@STEP`` names by its id, or by a unique beginning or end of it.
 
     The target is ``on``, else the one in this laptop's history; for a run never seen here the known targets
@@ -83,7 +86,7 @@ def resolve(text: str, on: str | None = None) -> RunRef:
     entries = [entry for entry in History().entries() if on is None or entry.target == on]
     found = _matching(wanted, entries)
     if not found:
-        listing = list_runs([on] if on is not None else None)
+        listing = list_runs([on] if on is not None else None, connect)
         found = _matching(wanted, listing.entries)
         if on is not None and on in listing.away:
             raise listing.away[on]
