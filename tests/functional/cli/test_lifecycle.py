@@ -128,3 +128,37 @@ def agent_pid() -> int:
         if b"agentd" in arguments and wanted in environment:
             return int(entry.name)
     raise AssertionError("there is no agent")
+
+
+def test_pull_brings_a_checkpoint_whole(start_run: StartRun, tmp_path: Path) -> None:
+    run = start_run("--steps", "3")
+    finetui("logs", run, "-f")
+    (checkpoint,) = finetui("checkpoints", run, "--json").json
+    pulled = finetui("pull", f"{run}@3", str(tmp_path / "mine"), "--json")
+    assert pulled.code == 0, pulled.err
+    here, there = Path(pulled.json["path"]), Path(checkpoint["path"])
+    assert here == tmp_path / "mine" / "checkpoint-3"
+
+    def contents(folder: Path) -> dict[str, bytes]:
+        return {
+            str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()
+        }
+
+    assert contents(here) == contents(there) != {}
+    again = finetui("pull", run, str(tmp_path / "mine"))
+    assert again.code == 2
+    assert "there already" in again.err
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["checkpoint-3"]
+
+
+def test_files_lists_and_saves(start_run: StartRun, tmp_path: Path) -> None:
+    run = start_run("--steps", "1")
+    finetui("logs", run, "-f")
+    names = [entry["name"] for entry in finetui("files", "local", f"runs/{run}", "--json").json]
+    assert {"spec.json", "log", "prepared"} <= set(names)
+    assert finetui("files", "local", f"runs/{run}/log", "--save", str(tmp_path / "log")).code == 0
+    state = Path(os.environ["FINETUI_STATE_DIR"])
+    assert (tmp_path / "log").read_bytes() == (state / "runs" / run / "log").read_bytes()
+    outside = finetui("files", "local", "../..")
+    assert outside.code == 1
+    assert "state directory" in outside.err
