@@ -57,6 +57,7 @@ def open_server(
         server = _launch(client, spec, run, number, idle_s)
     ready = wait_until(client, server.run, lambda status: status.port is not None, on_status)
     if ready.port is None or ready.state in ENDED:
+        keys.forget(server.run)
         raise failure(ready)
     port = client.forward(ready.port)
     key = keys.find(server.run)
