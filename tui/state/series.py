@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 #: Samples of a block and of a super block: 416 samples a column (100,000 points) cost seven look-ups.
 BLOCK = 64
-SUPER = BLOCK * 64
+_RATIO = 64
+SUPER = BLOCK * _RATIO
 
 _NO_MIN = math.inf
 _NO_MAX = -math.inf
@@ -128,22 +129,16 @@ class Series:
 
         ``positive`` leaves out values of zero and below, which a logarithmic axis can't show.
         """
-        low, high = _NO_MIN, _NO_MAX
-        index = first
-        while index < stop:
-            blocks, width = self._widest(index, stop)
-            if blocks is None:
-                end = min(stop, (index // BLOCK + 1) * BLOCK)
-                some_low, some_high = self._scan(index, end, positive)
-                index = end
-            else:
-                run = index // width
-                count = self._run_length(index, stop, width)
-                some_low, some_high = min(blocks.low[run : run + count]), max(blocks.high[run : run + count])
-                if positive and some_low <= 0:
-                    some_low, some_high = self._scan(index, index + count * width, positive)
-                index += count * width
-            low, high = min(low, some_low), max(high, some_high)
+        begin, end = -(-first // BLOCK), stop // BLOCK
+        if begin >= end:
+            low, high = self._scan(first, stop, positive)
+        else:
+            low, high = self._whole_blocks(begin, end)
+            if positive and low <= 0:
+                low, high = self._positive_blocks(begin, end)
+            for edge in ((first, begin * BLOCK), (end * BLOCK, stop)):
+                edge_low, edge_high = self._scan(*edge, positive)
+                low, high = min(low, edge_low), max(high, edge_high)
         return (low, high) if low <= high else None
 
     def smoothed(self, beta: float) -> Series:
@@ -189,24 +184,34 @@ class Series:
         for index in range(length // SUPER * SUPER, length):
             self._supers.add(index, self.y[index])
 
-    def _widest(self, index: int, stop: int) -> tuple[Blocks | None, int]:
-        """Return the widest blocks that start at ``index`` and lie wholly before ``stop``."""
-        if index % SUPER == 0 and index + SUPER <= stop:
-            return self._supers, SUPER
-        if index % BLOCK == 0 and index + BLOCK <= stop:
-            return self._blocks, BLOCK
-        return None, 1
+    def _whole_blocks(self, begin: int, end: int) -> tuple[float, float]:
+        """Return the bounds of the blocks begin..end-1, by super blocks where there are many."""
+        lows, highs = self._blocks.low, self._blocks.high
+        first, last = -(-begin // _RATIO), end // _RATIO
+        if last - first < 2:
+            return min(lows[begin:end]), max(highs[begin:end])
+        low, high = min(self._supers.low[first:last]), max(self._supers.high[first:last])
+        first, last = first * _RATIO, last * _RATIO
+        low = min(low, min(lows[begin:first], default=low), min(lows[last:end], default=low))
+        high = max(high, max(highs[begin:first], default=high), max(highs[last:end], default=high))
+        return low, high
 
-    @staticmethod
-    def _run_length(index: int, stop: int, width: int) -> int:
-        """How many blocks to take in one slice: up to the next super block, where wider ones may begin."""
-        count = (stop - index) // width
-        if width == BLOCK:
-            count = min(count, (SUPER - index % SUPER) // BLOCK)
-        return count
+    def _positive_blocks(self, begin: int, end: int) -> tuple[float, float]:
+        """Return the bounds of the positive values; only blocks with others are read one by one."""
+        low, high = _NO_MIN, _NO_MAX
+        for block in range(begin, end):
+            some = self._blocks.low[block], self._blocks.high[block]
+            if some[0] <= 0:
+                some = self._scan(block * BLOCK, (block + 1) * BLOCK, True)
+            low, high = min(low, some[0]), max(high, some[1])
+        return low, high
 
     def _scan(self, first: int, stop: int, positive: bool) -> tuple[float, float]:
-        values: Iterable[float] = self.y[first:stop]
-        if positive or any(self._gaps[first // BLOCK : (stop - 1) // BLOCK + 1]):
+        """Return the bounds of single samples."""
+        if first >= stop:
+            return _NO_MIN, _NO_MAX
+        values: Sequence[float] = self.y[first:stop]
+        if positive or 1 in self._gaps[first // BLOCK : (stop - 1) // BLOCK + 1]:
             values = [value for value in values if math.isfinite(value) and (value > 0 or not positive)]
-        return min(values, default=_NO_MIN), max(values, default=_NO_MAX)
+            return min(values, default=_NO_MIN), max(values, default=_NO_MAX)
+        return min(values), max(values)

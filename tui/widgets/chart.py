@@ -305,7 +305,7 @@ class Chart(Widget, can_focus=True):
             self._rasterise()
         width, height = self.size
         if width < 3 or height < 3:
-            return Strip.blank(width, self.rich_style)
+            return Strip.blank(width, self._ink(""))
         frame = _FRAMES[self._style == "ascii"]
         if y == 0:
             return self._frame_line(frame[0:3], self._captions[0], "title")
@@ -403,19 +403,19 @@ class Chart(Widget, can_focus=True):
         )
 
     def _segments(self, row: Row) -> list[Segment]:
-        segments, end = [], 0
+        segments, end, plain = [], 0, self._ink("")
         for span in row.spans:
             if span.start > end:
-                segments.append(Segment(row.text[end : span.start], self.rich_style))
+                segments.append(Segment(row.text[end : span.start], plain))
             segments.append(Segment(row.text[span.start : span.end], self._ink(span.ink)))
             end = span.end
         if end < len(row.text):
-            segments.append(Segment(row.text[end:], self.rich_style))
+            segments.append(Segment(row.text[end:], plain))
         return segments
 
     def _ink(self, name: str) -> RichStyle:
         if name not in self._inks:
-            self._inks[name] = self.get_component_rich_style(f"chart--{name}")
+            self._inks[name] = self.get_component_rich_style(f"chart--{name}") if name else self.rich_style
         return self._inks[name]
 
     # The window.

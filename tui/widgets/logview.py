@@ -6,6 +6,7 @@ import threading
 from collections.abc import Sequence
 from typing import ClassVar
 
+from rich.style import Style as RichStyle
 from textual import events
 from textual.binding import Binding, BindingType
 from textual.cache import LRUCache
@@ -113,6 +114,7 @@ class LogView(ScrollView, can_focus=True):
         self._cursor: int | None = None
         self._jump_pending = False
         self._strips: LRUCache[int, Strip] = LRUCache(512)
+        self._base: RichStyle | None = None
         self._timer: Timer | None = None
         self._moving = False
         self._gone = threading.Event()
@@ -325,18 +327,21 @@ class LogView(ScrollView, can_focus=True):
         """Forget the colours of the old theme."""
         super().notify_style_update()
         self._strips.clear()
+        self._base = None
 
     def render_line(self, y: int) -> Strip:
         """Draw one visible line."""
         left, top = round(self.scroll_offset.x), round(self.scroll_offset.y)
         width = self.size.width
+        if self._base is None:  # computing it takes longer than drawing a line
+            self._base = self.rich_style
         if self._rows.spool is None or top + y >= len(self._rows):
-            return Strip.blank(width, self.rich_style)
+            return Strip.blank(width, self._base)
         strip = self._strip(self._rows.line(top + y))
         if strip.cell_length > self._width:
             self._width = strip.cell_length
             self.call_later(self._layout_rows)
-        strip = strip.crop_extend(left, left + width, self.rich_style)
+        strip = strip.crop_extend(left, left + width, self._base)
         selection = self.text_selection
         if selection is not None and (span := selection.get_span(top + y)) is not None:
             end = strip.cell_length if span[1] < 0 else span[1] - left
@@ -354,7 +359,7 @@ class LogView(ScrollView, can_focus=True):
         chosen = line == self._cursor
         strip = draw_line(
             texts[0] if texts else "",
-            self.rich_style,
+            self._base or self.rich_style,
             pattern=self._rows.find.pattern if self._rows.find is not None else None,
             match=self.get_component_rich_style("log--current" if chosen else "log--match"),
             cursor=self.get_component_rich_style("log--cursor") if chosen else None,
@@ -383,7 +388,12 @@ class LogView(ScrollView, can_focus=True):
 
     def _layout_rows(self) -> None:
         size = Size(max(1, self._width), len(self._rows))
-        if size != self.virtual_size:
+        room = self.scrollable_content_region.height
+        if size.width == self.virtual_size.width and min(size.height, self.virtual_size.height) > room > 0:
+            # Only the scroll bar's thumb changes: a new layout would repaint the whole screen at every tick.
+            self.set_reactive(LogView.virtual_size, size)
+            self.vertical_scrollbar.window_virtual_size = size.height
+        elif size != self.virtual_size:
             self._moving = True
             self.virtual_size = size
             self._moving = False

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Literal
 
-from tui.state.series import Series
+from tui.state.series import BLOCK, Series
 from tui.widgets.axes import linear_ticks, log_ticks, short, tick_labels
 
 Style = Literal["braille", "block", "ascii"]
@@ -251,6 +251,9 @@ def _draw_line(series: Series, scale: _Scale, masks: _Masks) -> None:
             break
         column = max(column, here)
         stop = bisect_left(xs, scale.x0 + (column + 0.5) / scale.per_x, lo=first + 1)
+        if stop - first >= 4 * BLOCK:
+            # Ending on a block spares two scans a column; it moves a sample by a quarter of a dot at most.
+            stop = min(len(xs), -(-stop // BLOCK) * BLOCK)
         entry, leave = scale.row(ys[first]), scale.row(ys[stop - 1])
         if before is not None and entry is not None:
             _join(before, (column, entry), scale, masks)
