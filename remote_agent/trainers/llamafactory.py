@@ -14,7 +14,9 @@ from functools import wraps
 from pathlib import Path
 from typing import Any
 
+from remote_agent.job_environment import has_gpu
 from remote_agent.trainers.callback import RunCallback
+from remote_agent.trainers.extensions import ExtensionsFolder, own_extensions
 from remote_agent.trainers.files import PhaseReport, run_directory, say
 
 #: Sub-packages of llamafactory.train whose ``workflow`` loads the dataset and the model by these two names.
@@ -101,11 +103,16 @@ def _peak_vram() -> int | None:
     return int(torch.cuda.max_memory_reserved()) if torch.cuda.is_available() else None
 
 
-def _callback(run_dir: Path, rank: int, ranks: int) -> Any:
+def _callback(run_dir: Path, rank: int, ranks: int, extensions: ExtensionsFolder | None) -> Any:
     from transformers import TrainerCallback
 
     class Callback(RunCallback, TrainerCallback):  # type: ignore[misc, unused-ignore]
         """RunCallback as transformers wants it: an instance of its own class."""
+
+        def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            if extensions is not None:
+                extensions.loaded()
+            super().on_train_begin(args, state, control, **kwargs)
 
     return Callback(run_dir, rank, ranks, peak_vram=_peak_vram)
 
@@ -117,6 +124,10 @@ def main(argv: list[str]) -> int:
     report = PhaseReport(run_dir, active=rank == 0)
     report("loading", "LLaMA-Factory")
     arguments = read_arguments(argv)
+    extensions = own_extensions()
+    if not has_gpu():
+        # Threads that spin between operations made steps 20 times slower where others use the cores too.
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
     import torch
 
@@ -138,7 +149,7 @@ def main(argv: list[str]) -> int:
 
     workflows = [importlib.import_module(f"llamafactory.train.{stage}.workflow") for stage in STAGES]
     announce_loading(workflows, report)
-    tuner.run_exp(arguments, callbacks=[_callback(run_dir, rank, ranks)])
+    tuner.run_exp(arguments, callbacks=[_callback(run_dir, rank, ranks, extensions)])
     return 0
 
 

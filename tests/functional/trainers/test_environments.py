@@ -81,7 +81,7 @@ class Machine:
 
 @pytest.fixture
 def machine(tmp_path: Path, environments_dir: Path) -> Machine:
-    """With the uv that earlier builds on this machine installed, if any: pip's path takes ten times as long."""
+    """With the uv that earlier builds on this machine installed, if any: pip takes ten times as long."""
     machine = Machine(tmp_path)
     tools = environments_dir / f"tools-{UV_PIN.replace('==', '-')}" / "bin"
     machine.environ["PATH"] = os.pathsep.join([machine.environ["PATH"], str(tools)])
