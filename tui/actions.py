@@ -46,6 +46,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("app.palette", "ctrl+p", "command_palette", "Commands", "Search every command", palette=False),
     Action("app.theme", "f2", "next_theme", "Theme", "Switch to the next theme"),
     Action("app.problems", "f8", "problems", "Problems", "Show what went wrong so far, with details to copy"),
+    Action("app.reconnect", "f9", "reconnect", "Reconnect", "Try the lost connections now"),
     Action("app.quit", "q,ctrl+q", "quit", "Quit", "Leave finetui; runs go on without it", True),
     # Runs
     Action("runs.open", "enter", "open_run", "Open", "Open the run under the cursor", True),

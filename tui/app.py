@@ -181,6 +181,10 @@ class FinetuiApp(App[None]):
         text = "\n\n".join(f"{title}\n{body}" for title, body in reversed(self.problems))
         self.push_screen(ProblemScreen("What went wrong so far, newest first", text))
 
+    def action_reconnect(self) -> None:
+        """Try the lost connections now instead of after their wait."""
+        self._backend.retry()
+
     def action_next_theme(self) -> None:
         """Switch to the next theme."""
         cycle = theme.THEME_CYCLE

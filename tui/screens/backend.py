@@ -7,6 +7,7 @@ first frame is on the screen.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,8 +39,16 @@ CONNECT_WAIT_S = 60.0
 class Backend:
     """Follows targets and calls operations for the screens."""
 
-    def __init__(self, config: Config, target: str | None = None, connect: Connect | None = None) -> None:
-        """``connect`` takes the place of ``targets.connect`` (tests bring their own agent)."""
+    def __init__(
+        self,
+        config: Config,
+        target: str | None = None,
+        *,
+        connect: Connect | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """``connect`` takes the place of ``targets.connect``: a test brings its own agent and clock."""
+        self._clock = clock
         self._config = config
         self._target = target
         self._given_connect = connect
@@ -76,7 +85,7 @@ class Backend:
             if target not in self._followers:
                 self._settled[target] = threading.Event()
                 self._followers[target] = follow.Follower(
-                    target, self._take, connect=self._given_connect or targets.connect
+                    target, self._take, connect=self._given_connect or targets.connect, clock=self._clock
                 )
                 if not self._closed:
                     self._followers[target].start()
@@ -100,6 +109,14 @@ class Backend:
             for start in range(0, len(event.data), METRICS_CHUNK_BYTES):
                 chunk = event.data[start : start + METRICS_CHUNK_BYTES]
                 self._post(messages.MetricsAdded(event.run, event.offset + start, chunk))
+
+    def retry(self) -> None:
+        """Try lost connections at once."""
+        with self._lock:
+            followers = list(self._followers.values())
+        for follower in followers:
+            if follower.client is None:
+                follower.retry()
 
     def client(self, target: str) -> AgentClient:
         """Return the live connection to a target, waiting for one that is being made; raises Unreachable."""

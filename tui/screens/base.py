@@ -16,7 +16,7 @@ from textual.screen import Screen
 from textual.widgets import Static
 
 from presets.errors import FinetuiError
-from tui.actions import actions_for, key_label
+from tui.actions import PLACES, actions_for, key_label
 from tui.messages import Failed, Finished
 from tui.screens.board import Board
 from tui.screens.keybar import KeyBar
@@ -92,7 +92,7 @@ class PlaceScreen(Screen[None]):
 
     def heading(self) -> Content:
         """Return the title line."""
-        return Content.from_markup("[b $primary]finetui[/] $place", place=self.place)
+        return Content.assemble(("finetui", "bold $primary"), f"  {PLACES[self.place]}")
 
     def links(self) -> Iterable[ConnectionChanged]:
         """Return the connections that matter here: all of them, unless a screen knows better."""

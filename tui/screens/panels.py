@@ -39,6 +39,7 @@ class PanelTabs(Widget):
         self._panels = panels
         self._action = action
         self.current = ""
+        self.display = False
 
     def render(self) -> Content:
         """Draw as many whole words as fit; keys alone for the rest."""

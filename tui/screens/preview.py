@@ -64,7 +64,9 @@ def look_at(draft: Draft, machine: Machine | None = None) -> Preview:
         try:
             resolve_spec(draft.preset, [f"{key}={value}"])
         except FinetuiError as error:
-            problems[key] = error
+            # The field stands beside the message: it needs no "--set KEY=VALUE:".
+            message = error.message.removeprefix(f"--set {key}={value}: ")
+            problems[key] = InvalidInput(message, cause=error.cause, remedy=error.remedy)
     spec = report = None
     findings: tuple[Finding, ...] = ()
     try:

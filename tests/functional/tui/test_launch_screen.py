@@ -1,0 +1,144 @@
+"""Launch: choosing, filling in, seeing what it means, launching."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from fakes.agent import ScriptedAgent
+from fakes.app_driver import Driver, drive
+from textual.widgets import Input
+
+
+@pytest.fixture
+def rows(tmp_path: Path) -> Path:
+    path = tmp_path / "rows.jsonl"
+    pairs = [{"question": f"How many {n}?", "context": "CREATE TABLE t (n INT)", "answer": f"[SQL] {n} [/SQL]"}
+             for n in range(80)]  # fmt: skip
+    path.write_text("".join(json.dumps(pair) + "\n" for pair in pairs))
+    return path
+
+
+async def open_form(user: Driver) -> None:
+    await user.sees("No runs yet")
+    await user.press("n")
+    await user.sees("demo", "Ready to launch")
+
+
+def field(user: Driver, key: str) -> Input:
+    return user.app.screen.query_one(f"#field-{key}", Input)
+
+
+def test_the_preview_shows_rows_command_and_yaml(agent: ScriptedAgent) -> None:
+    async def scenario(user: Driver) -> None:
+        await open_form(user)
+        await user.sees("72 rows", "How long is the Loire?", "question is the prompt", "Memory, estimated")
+        await user.press("f5", "f7", "end")
+        await user.sees("Command", "deepspeed", "LLaMA-Factory YAML", "cutoff_len: 256")
+
+    drive(agent, scenario, size=(140, 50))
+
+
+def test_own_data_and_settings_reach_the_agent(agent: ScriptedAgent, rows: Path) -> None:
+    async def scenario(user: Driver) -> None:
+        await open_form(user)
+        field(user, "data").value = str(rows)
+        field(user, "micro_batch").value = "4"
+        await user.sees("80 rows", "How many 0?")
+        await user.press("ctrl+l")
+        await user.on("RunScreen")
+        await user.sees("preparing", "demo")
+        launched = next(params for method, params in agent.requests if method == "run.launch")
+        assert launched["spec"]["config"]["micro_batch"] == 4
+        assert "data/train.jsonl" in launched["files"]
+
+    drive(agent, scenario)
+
+
+def test_a_failing_field_says_why_beside_it(agent: ScriptedAgent) -> None:
+    async def scenario(user: Driver) -> None:
+        await open_form(user)
+        field(user, "micro_batch").value = "many"
+        await user.sees("micro_batch must be a whole number")
+        await user.press("ctrl+l")
+        await user.until(lambda: user.app.focused is field(user, "micro_batch"))
+        assert not agent.runs
+        field(user, "micro_batch").value = "8"
+        await user.sees("Ready to launch")
+
+    drive(agent, scenario)
+
+
+def test_a_missing_dataset_is_said_and_nothing_is_launched(agent: ScriptedAgent) -> None:
+    async def scenario(user: Driver) -> None:
+        await open_form(user)
+        field(user, "data").value = "/nowhere/rows.jsonl"
+        await user.sees("/nowhere/rows.jsonl")
+        await user.until(lambda: "Ready to launch" not in user.text())
+        await user.press("ctrl+l")
+        await user.press("escape")
+        await user.on("RunsScreen")
+        assert not agent.runs
+
+    drive(agent, scenario)
+
+
+def test_a_path_is_completed(agent: ScriptedAgent, rows: Path) -> None:
+    async def scenario(user: Driver) -> None:
+        await open_form(user)
+        await user.press("f4")
+        await user.until(lambda: user.app.focused is field(user, "data"))
+        field(user, "data").value = str(rows.parent) + "/"
+        await user.press("end", "r", "o")
+        await user.until(lambda: field(user, "data")._suggestion.endswith("rows.jsonl"))
+        await user.press("right")
+        assert field(user, "data").value == str(rows)
+
+    drive(agent, scenario)
+
+
+def test_a_small_window_has_tabs(agent: ScriptedAgent) -> None:
+    async def scenario(user: Driver) -> None:
+        await user.sees("No runs yet")
+        await user.press("n")
+        await user.sees("F3 Presets", "F4 Settings", "F5 Preview", "Needs: Two CPU cores")
+        await user.press("enter")
+        await user.sees("Dataset", "Machine", "Learning rate")
+        await user.press("f5")
+        await user.sees("Ready to launch", "72 rows")
+
+    drive(agent, scenario, size=(80, 24))
+
+
+def test_a_machine_that_is_away_is_an_error_and_the_form_stays(agent: ScriptedAgent) -> None:
+    async def scenario(user: Driver) -> None:
+        await open_form(user)
+        agent.drop("no route to host")
+        await user.sees("connection lost")
+        await user.press("ctrl+l")
+        await user.sees("local is not connected")
+        assert type(user.app.screen).__name__ == "LaunchScreen"
+        assert not agent.runs
+
+    drive(agent, scenario)
+
+
+def test_more_settings_are_one_key_away(agent: ScriptedAgent) -> None:
+    async def scenario(user: Driver) -> None:
+        await open_form(user)
+        assert "Scheduler" not in user.text()
+        await user.press("f6")
+        await user.sees("Scheduler", "Warm-up")
+
+    drive(agent, scenario, size=(120, 50))
+
+
+def test_the_demo_is_one_key_from_home(agent: ScriptedAgent) -> None:
+    async def scenario(user: Driver) -> None:
+        await user.sees("No runs yet")
+        await user.press("t")
+        await user.on("RunScreen")
+        await user.sees("preparing", "environment: checking")
+
+    drive(agent, scenario)

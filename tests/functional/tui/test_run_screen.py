@@ -1,0 +1,210 @@
+"""The screen of one run: curves, progress, machine, log, checkpoints."""
+
+from __future__ import annotations
+
+import pytest
+from fakes.agent import ScriptedAgent
+from fakes.app_driver import OTHER, RUN, Driver, drive
+
+from remote_agent.protocol import GpuSample, Sample
+
+GIB = 1024**3
+
+
+def eight_gpus() -> Sample:
+    gpus = tuple(
+        GpuSample(index, "NVIDIA H100", 50.0 + index, (10 + index) * GIB, 80 * GIB, 60.0, 500.0, 700.0)
+        for index in range(8)
+    )
+    return Sample(1.0, 12.0, 64, 30 * GIB, 512 * GIB, 40 * GIB, 400 * GIB, gpus)
+
+
+def test_it_shows_curves_progress_log_and_checkpoints(agent: ScriptedAgent) -> None:
+    agent.add(RUN, phase="training")
+    agent.train(RUN, 1, 40)
+    agent.log(RUN, b"first line\nsecond line\n")
+    agent.checkpoint(RUN, 40)
+
+    async def scenario(user: Driver) -> None:
+        await user.sees("AAA")
+        await user.press("enter")
+        await user.on("RunScreen")
+        await user.sees("25%", "step 40/160", "epoch 1.25", "ETA 48 s", "2.6k tok/s", "0.40 s/step")
+        await user.sees("second line", "13.4 MiB", "training")
+        await user.until(lambda: "⠉" in user.text() and "0.987 min 0.987 step 40" in user.text())
+        agent.train(RUN, 41, 60)
+        agent.log(RUN, b"third line\n")
+        await user.sees("step 60/160", "third line")
+
+    drive(agent, scenario, size=(130, 40))
+
+
+def test_a_small_window_shows_one_panel_at_a_time(agent: ScriptedAgent) -> None:
+    agent.add(RUN)
+    agent.train(RUN, 1, 40)
+    agent.log(RUN, b"a line of the log\n")
+
+    async def scenario(user: Driver) -> None:
+        await user.sees("1 Loss", "7 Checkpoints", "step 40/160")
+        assert "a line of the log" not in user.text()
+        await user.press("6")
+        await user.sees("a line of the log")
+        await user.press("7")
+        await user.sees("No checkpoint yet")
+        await user.press("5")
+        agent.sample(eight_gpus())
+        await user.sees(*(f"GPU{index}" for index in range(8)), "17.0/80.0 GiB")
+
+    drive(agent, scenario, size=(80, 24), open_run=RUN)
+
+
+def test_zoom_gives_a_panel_the_screen_and_escape_takes_it_back(agent: ScriptedAgent) -> None:
+    agent.add(RUN)
+    agent.train(RUN, 1, 40)
+
+    async def scenario(user: Driver) -> None:
+        await user.sees("1 loss", "learning rate", "Checkpoints")
+        await user.press("2", "z")
+        await user.sees_no("1 loss")
+        await user.sees("learning rate")
+        await user.press("escape")
+        await user.sees("1 loss")
+        await user.press("escape")
+        await user.on("RunsScreen")
+
+    drive(agent, scenario, open_run=RUN)
+
+
+def test_phases_before_training_say_how_far_they_are(agent: ScriptedAgent) -> None:
+    agent.add(RUN, "preparing", phase="environment", detail="installing torch", phase_done=3, phase_total=8)
+
+    async def scenario(user: Driver) -> None:
+        await user.sees("preparing", "environment: installing torch", "3 of 8", "not training yet")
+
+    drive(agent, scenario, size=(80, 24), open_run=RUN)
+
+
+def test_a_failure_is_said_in_words(agent: ScriptedAgent) -> None:
+    agent.add(RUN)
+
+    async def scenario(user: Driver) -> None:
+        await user.sees("running")
+        agent.update(RUN, state="failed", message="CUDA out of memory on rank 3: lower micro_batch")
+        await user.sees("failed", "CUDA out of memory on rank 3: lower micro_batch")
+
+    drive(agent, scenario, open_run=RUN)
+
+
+def test_a_resumed_run_drops_the_superseded_points(agent: ScriptedAgent) -> None:
+    agent.add(RUN)
+    agent.train(RUN, 1, 40)
+
+    async def scenario(user: Driver) -> None:
+        await user.sees("0.987 min 0.987 step 40")
+        agent.record(RUN, {"event": "begin", "t": 1.0, "step": 20, "total": 160, "ranks": 1, "attempt": 2})
+        await user.sees("2.22 min 2.22 step 20")
+
+    drive(agent, scenario, open_run=RUN)
+
+
+def test_stop_and_resume_from_a_chosen_checkpoint(agent: ScriptedAgent) -> None:
+    agent.add(RUN)
+    agent.checkpoint(RUN, 20)
+    agent.checkpoint(RUN, 40)
+
+    async def scenario(user: Driver) -> None:
+        await user.sees("step 20", "step 40")
+        await user.press("s", "y")
+        await user.sees("stopping")
+        agent.update(RUN, state="stopped")
+        await user.sees("■ stopped")
+        await user.press("7", "down", "r")
+        await user.until(lambda: agent.requests[-1][0] in ("run.resume", "ckpt.list"))
+        resumed = [params for method, params in agent.requests if method == "run.resume"]
+        assert resumed[0]["step"] == 20
+
+    drive(agent, scenario, open_run=RUN)
+
+
+def test_a_lost_connection_keeps_the_last_data_with_its_age(agent: ScriptedAgent) -> None:
+    agent.add(RUN)
+    agent.train(RUN, 1, 40)
+
+    async def scenario(user: Driver) -> None:
+        await user.sees("step 40/160")
+        agent.drop("no route to host")
+        await user.sees("connection lost 0 s ago", "step 40/160", "as of 0 s ago")
+        agent.restore()
+        agent.runs[RUN].log += b"written while away\n"
+        await user.press("f9", "6")
+        await user.sees("● local", "written while away")
+
+    drive(agent, scenario, open_run=RUN, size=(140, 40))
+
+
+def test_quit_leaves_runs_going_and_says_so_and_a_new_start_finds_them(
+    agent: ScriptedAgent, capsys: pytest.CaptureFixture[str]
+) -> None:
+    agent.add(RUN, created=2.0)
+    agent.add(OTHER, "finished", created=1.0)
+    agent.train(RUN, 1, 40)
+    agent.log(RUN, b"kept line\n")
+
+    async def leave(user: Driver) -> None:
+        await user.sees("kept line")
+        await user.press("q")
+
+    drive(agent, leave, open_run=RUN)
+    said = capsys.readouterr().err
+    assert "1 run going on without finetui" in said
+    assert "finetui stop" in said
+    assert not [method for method, _ in agent.requests if method == "run.stop"]
+
+    agent.runs[RUN].log += b"while it was closed\n"
+    agent.train(RUN, 41, 50)
+
+    async def again(user: Driver) -> None:
+        await user.sees("AAA", "50/160")
+        await user.press("j", "k", "enter")
+        await user.sees("kept line", "while it was closed", "step 50/160")
+
+    drive(agent, again)
+
+
+def test_a_finished_run_opens_while_its_machine_is_away(agent: ScriptedAgent) -> None:
+    agent.add(RUN, "finished")
+    agent.train(RUN, 1, 160)
+    agent.log(RUN, b"the last line\n")
+
+    async def look(user: Driver) -> None:
+        await user.sees("the last line")
+
+    drive(agent, look, open_run=RUN)
+    agent.drop("the pod is gone")
+
+    async def offline(user: Driver) -> None:
+        await user.sees("finished", "connection lost")
+        await user.press("enter")
+        await user.sees("the last line", "step 160/160", "as of")
+
+    drive(agent, offline)
+
+
+@pytest.mark.parametrize("size", [(20, 5), (40, 9), (60, 12), (100, 30), (200, 60)])
+def test_any_window_size_is_survived(agent: ScriptedAgent, size: tuple[int, int]) -> None:
+    agent.add(RUN)
+    agent.train(RUN, 1, 40)
+
+    async def scenario(user: Driver) -> None:
+        await user.on("RunScreen")
+        for width, height in (size, (20, 5), (200, 60), size):
+            await user.pilot.resize_terminal(width, height)
+            await user.pilot.pause()
+        agent.sample(eight_gpus())
+        await user.press("6", "5", "z", "z", "7", "1")
+        if size == (20, 5):
+            await user.sees("enlarge")
+        else:
+            await user.sees("running")
+
+    drive(agent, scenario, size=size, open_run=RUN)
