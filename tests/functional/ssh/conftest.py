@@ -1,68 +1,7 @@
-"""A laptop and a private sshd that knows its key: the pod."""
+"""A laptop and its pod."""
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from tests.fakes.pod import closing, laptop, machine, places, sshd
 
-import pytest
-
-from remote_agent.places import Places
-from tests.fakes.agent_processes import end_agentd
-from tests.fakes.agent_runs import Runs
-from tests.fakes.sshd import Laptop, PrivateSshd
-from tui.remote.ssh import SshMachine, connect
-from tui.remote.ssh_ask import nobody_to_ask
-
-
-@pytest.fixture
-def laptop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Laptop:
-    """The client's side, with one key and an empty known_hosts file."""
-    return Laptop(tmp_path / "laptop", monkeypatch)
-
-
-@pytest.fixture
-def places(tmp_path: Path) -> Iterator[Places]:
-    """Where the pod's agent keeps its things; nothing of it lives on after the test."""
-    # A unix socket's path may have 107 bytes; tmp_path can be longer.
-    runtime = Path(tempfile.mkdtemp(prefix="finetui-test-"))
-    places = Places(tmp_path / "pod-state", runtime, tmp_path / "environments")
-    yield places
-    end_agentd(places)
-    if places.runs.exists():
-        Runs(places).clean()
-    shutil.rmtree(runtime, ignore_errors=True)
-
-
-@pytest.fixture
-def sshd(tmp_path: Path, laptop: Laptop, places: Places) -> Iterator[PrivateSshd]:
-    """A running server that takes the laptop's key and that the laptop knows."""
-    server = PrivateSshd(tmp_path / "pod", env=places.as_environment())
-    server.authorize(laptop.key)
-    laptop.know(server)
-    with server:
-        yield server
-
-
-@pytest.fixture
-def machine(sshd: PrivateSshd) -> Iterator[SshMachine]:
-    """A connection to the pod."""
-    machine = connect(sshd.address, nobody_to_ask())
-    yield machine
-    machine.close()
-
-
-@pytest.fixture
-def closing() -> Iterator[Callable[[SshMachine], SshMachine]]:
-    """Close what a test connected, when the test is over."""
-    machines: list[SshMachine] = []
-
-    def keep(machine: SshMachine) -> SshMachine:
-        machines.append(machine)
-        return machine
-
-    yield keep
-    for machine in machines:
-        machine.close()
+__all__ = ["closing", "laptop", "machine", "places", "sshd"]
