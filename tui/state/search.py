@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
+import time
 from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
@@ -58,6 +59,7 @@ def find_lines(
         if cancelled is not None and cancelled.is_set():
             return
         yield Found(match_lines(text, pattern, line), line + count)
+        time.sleep(0)  # lets a waiting event loop take the GIL at once
 
 
 def match_lines(text: str, pattern: re.Pattern[str], first: int) -> list[int]:
