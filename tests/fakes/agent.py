@@ -10,8 +10,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from fakes.model_server import ModelServer
-
 from remote_agent.protocol import (
     NOT_FOUND,
     Checkpoint,
@@ -23,6 +21,7 @@ from remote_agent.protocol import (
     encode,
     to_wire,
 )
+from tests.fakes.model_server import ModelServer
 from tui.errors import Unreachable
 from tui.remote.agent_client import AgentClient
 

@@ -6,9 +6,9 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 
-from fakes.agent import ScriptedAgent
 from textual.pilot import Pilot
 
+from tests.fakes.agent import ScriptedAgent
 from tui.app import FinetuiApp
 from tui.config import Config
 from tui.screens.backend import Backend

@@ -193,7 +193,9 @@ class Backend:
 
     def launch_demo(self) -> RunStatus:
         """Launch the demo on this machine."""
-        return self.launch(Draft("demo", "", "local"))
+        from tui.operations.demo import launch_demo
+
+        return launch_demo(self.client("local"))
 
     # Chat
 

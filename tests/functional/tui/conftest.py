@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from fakes.agent import ScriptedAgent
+
+from tests.fakes.agent import ScriptedAgent
 
 
 @pytest.fixture

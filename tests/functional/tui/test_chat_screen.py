@@ -6,12 +6,12 @@ import json
 from pathlib import Path
 
 import pytest
-from fakes.agent import ScriptedAgent
-from fakes.app_driver import RUN, Driver, drive
-from fakes.model_server import ModelServer
 from textual import events
 
 from presets.spec import resolve
+from tests.fakes.agent import ScriptedAgent
+from tests.fakes.app_driver import RUN, Driver, drive
+from tests.fakes.model_server import ModelServer
 from tui.screens.promptbox import PromptBox
 
 

@@ -6,15 +6,16 @@ import json
 from pathlib import Path
 
 import pytest
-from fakes.agent import ScriptedAgent
-from fakes.app_driver import Driver, drive
 from textual.widgets import Input
+
+from tests.fakes.agent import ScriptedAgent
+from tests.fakes.app_driver import Driver, drive
 
 
 @pytest.fixture
 def rows(tmp_path: Path) -> Path:
     path = tmp_path / "rows.jsonl"
-    pairs = [{"question": f"How many {n}?", "context": "CREATE TABLE t (n INT)", "answer": f"[SQL] {n} [/SQL]"}
+    pairs = [{"question": f"How many {n}?", "context": "CREATE TABLE t (n INT)", "answer": f"[{n}]"}
              for n in range(80)]  # fmt: skip
     path.write_text("".join(json.dumps(pair) + "\n" for pair in pairs))
     return path

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from fakes.agent import ScriptedAgent
-from fakes.app_driver import OTHER, RUN, Driver, drive
 
 from remote_agent.protocol import GpuSample, Sample
+from tests.fakes.agent import ScriptedAgent
+from tests.fakes.app_driver import OTHER, RUN, Driver, drive
 
 GIB = 1024**3
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from fakes.agent import ScriptedAgent
-from fakes.app_driver import OTHER, RUN, Driver, drive
+
+from tests.fakes.agent import ScriptedAgent
+from tests.fakes.app_driver import OTHER, RUN, Driver, drive
 
 
 def test_without_runs_it_says_what_to_do(agent: ScriptedAgent) -> None:
