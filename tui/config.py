@@ -25,6 +25,8 @@ class Config:
     targets: tuple[str, ...] = ()
     #: Key of an action of the app, by the action's name.
     keys: dict[str, str] = field(default_factory=dict)
+    #: How to speak to RunPod: v2 needs nothing more, graphql the extra finetui[runpod].
+    runpod_api: str = "v2"
 
 
 def config_path() -> Path:
@@ -58,6 +60,8 @@ def _checked(path: Path, key: str, value: Any) -> Any:
         raise InvalidInput(f"{path}: unknown key {key!r}", remedy=remedy)
     if key == "theme" and isinstance(value, str):
         return value
+    if key == "runpod_api" and value in ("v2", "graphql"):
+        return value
     if key == "ascii" and isinstance(value, bool):
         return value
     if key == "targets" and isinstance(value, list) and all(isinstance(item, str) for item in value):
@@ -69,5 +73,6 @@ def _checked(path: Path, key: str, value: Any) -> Any:
         "ascii": "true or false",
         "targets": "a list of strings",
         "keys": "a table of action = key",
+        "runpod_api": '"v2" or "graphql"',
     }
     raise InvalidInput(f"{path}: {key} has the wrong type", remedy=f"write {expected[key]}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tui.clouds.errors import CloudUnreachable, NoCapacity, NoCredit, NoKey, Rejected
+from tui.clouds.errors import CloudUnreachable, NoCapacity, NoCredit, NoKey, NoSuchPod, Rejected
 from tui.errors import FinetuiError
 
 #: Beginnings and parts, lower case, of what both APIs say when a card can't be had.
@@ -37,6 +37,8 @@ def explain(text: str, doing: str) -> FinetuiError:
             cause=text,
             remedy="try another card, cloud or data center, or the same again later: finetui pods offers",
         )
+    if "pod not found" in lower:
+        return NoSuchPod("RunPod knows no such pod", cause=text, remedy="see finetui pods list")
     if any(part in lower for part in _TRANSIENT):
         return CloudUnreachable(
             f"RunPod did not {doing}", cause=text, remedy="try again in a minute; see status.runpod.io"

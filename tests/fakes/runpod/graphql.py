@@ -190,6 +190,7 @@ class _GpuType:
     def __init__(self, card: Card) -> None:
         self._card = card
         self.id, self.displayName, self.memoryInGb = card.id, card.name, card.memory_gb
+        self.manufacturer = "AMD" if card.id.startswith("AMD") else "Nvidia"
         self.maxGpuCount = card.max_count
         self.secureCloud, self.communityCloud = card.secure is not None, card.community is not None
         self.securePrice, self.communityPrice = card.secure, card.community
