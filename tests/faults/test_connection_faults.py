@@ -146,7 +146,7 @@ def test_7_a_launch_whose_reply_is_lost_is_sent_again(pod: FaultyPod) -> None:
     client = pod.connect()
 
     def lose_the_reply() -> None:
-        wait_for(lambda: (pod.folder(run) / "proc.json").exists(), "the launch to arrive")
+        wait_for((pod.folder(run) / "proc.json").exists, "the launch to arrive")
         pod.proxy.stall()
         pod.proxy.cut()
         pod.proxy.resume()
