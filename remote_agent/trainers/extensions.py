@@ -2,7 +2,7 @@
 
 torch guards each extension's folder by a plain file ``lock`` and waits for ever while it is there; a process
 that is killed in between leaves it. So each environment has a folder of its own, and each rank of ours holds
-a shared flock until its extensions are loaded: who gets it exclusively knows that a ``lock`` left is nobody's.
+a shared flock until its extensions are loaded: who gets it exclusively knows that a ``lock`` is nobody's.
 """
 
 from __future__ import annotations
