@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import csv
 import shutil
-import subprocess
 from collections.abc import Callable
 from typing import Any
 
+from remote_agent import nvidia_smi
+from remote_agent.nvidia_smi import GpuError
 from remote_agent.protocol import GpuSample
 
+__all__ = ["GpuError", "parse_nvidia_smi", "read_nvidia_smi", "read_nvml", "reader"]
+
 MIB = 1024 * 1024
-NVIDIA_SMI_LIMIT_S = 5.0
 _FIELDS = (
     "index",
     "name",
@@ -24,29 +25,28 @@ _FIELDS = (
 )
 
 
-class GpuError(Exception):
-    """No GPU can be shown; the text says why."""
-
-
 def reader() -> Callable[[], tuple[GpuSample, ...]]:
     """Return the best way to read the GPUs here; raises GpuError when there is none."""
-    try:
-        import pynvml
-    except ImportError:
-        pynvml = None
-    if pynvml is not None:
-        try:
-            pynvml.nvmlInit()
-        except pynvml.NVMLError as error:
-            reason = str(error)
-        else:
-            return lambda: read_nvml(pynvml)
-    else:
-        reason = "no pynvml"
+    library, reason = nvml()
+    if library is not None:
+        return lambda: read_nvml(library)
     if shutil.which("nvidia-smi") is None:
         raise GpuError(f"no NVIDIA driver found ({reason}, no nvidia-smi)")
     read_nvidia_smi()
     return read_nvidia_smi
+
+
+def nvml() -> tuple[Any, str]:
+    """Return the started NVML binding, or None and why there is none."""
+    try:
+        import pynvml
+    except ImportError:
+        return None, "no pynvml"
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError as error:
+        return None, str(error)
+    return pynvml, ""
 
 
 def read_nvml(nvml: Any) -> tuple[GpuSample, ...]:
@@ -82,29 +82,16 @@ def _read_device(nvml: Any, index: int, handle: Any) -> GpuSample:
 
 def read_nvidia_smi() -> tuple[GpuSample, ...]:
     """Ask nvidia-smi; raises GpuError when it fails or does not answer in time."""
-    argv = ["nvidia-smi", f"--query-gpu={','.join(_FIELDS)}", "--format=csv,noheader,nounits"]
-    try:
-        done = subprocess.run(
-            argv,
-            capture_output=True,
-            text=True,
-            timeout=NVIDIA_SMI_LIMIT_S,
-            check=True,
-            stdin=subprocess.DEVNULL,
-        )
-    except (OSError, subprocess.SubprocessError) as error:
-        raise GpuError(f"nvidia-smi does not answer: {error}") from error
-    return parse_nvidia_smi(done.stdout)
+    return parse_nvidia_smi(nvidia_smi.query("gpu", _FIELDS))
 
 
 def parse_nvidia_smi(text: str) -> tuple[GpuSample, ...]:
     """Read the CSV of nvidia-smi; "[N/A]" and the like become None."""
     samples = []
-    for row in csv.reader(text.splitlines(), skipinitialspace=True):
-        if len(row) != len(_FIELDS) or not row[0].isdecimal():
+    for row in nvidia_smi.rows(text, len(_FIELDS)):
+        if not row[0].isdecimal():
             continue
-        numbers = [_parse_number(cell) for cell in row[2:]]
-        util, used, total, temperature, power, limit = numbers
+        util, used, total, temperature, power, limit = (nvidia_smi.number(cell) for cell in row[2:])
         samples.append(
             GpuSample(
                 index=int(row[0]),
@@ -118,13 +105,6 @@ def parse_nvidia_smi(text: str) -> tuple[GpuSample, ...]:
             )
         )
     return tuple(samples)
-
-
-def _parse_number(cell: str) -> float | None:
-    try:
-        return float(cell)
-    except ValueError:
-        return None
 
 
 def _number(value: Any, scale: float = 1.0) -> float | None:

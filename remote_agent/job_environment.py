@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +20,9 @@ _LEFT_OUT_PREFIXES = ("RUNPOD_", "SSH_", "FINETUI_")
 _LEFT_OUT = frozenset({"VIRTUAL_ENV", "PYTHONHOME", "PYTHONPATH"})
 #: Names that only look like a secret's.
 _HARMLESS = frozenset({"TOKENIZERS_PARALLELISM"})
+#: What such cards need in the environment of a job.
+NO_PEER_TO_PEER = ("NCCL_P2P_DISABLE", "NCCL_IB_DISABLE")
+_NO_PEER_TO_PEER_CARD = re.compile(r"GeForce RTX (3090|40\d0)")
 _PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
 
 
@@ -78,8 +81,13 @@ def step_environment(
     values: Mapping[str, str],
     own: Mapping[str, str],
     secrets: Mapping[str, str],
+    *,
+    cards: Sequence[str] = (),
 ) -> dict[str, str]:
-    """Return the whole environment of a step: inherited, ours, the step's, then the secrets of the launch."""
+    """Return the whole environment of a step: inherited, ours, the step's, then the secrets of the launch.
+
+    ``cards`` names the GPUs here that can't reach each other.
+    """
     environment = inherited(base)
     environment.update(
         {
@@ -94,10 +102,20 @@ def step_environment(
     )
     if not has_gpu():
         environment["DS_ACCELERATOR"] = "cpu"
+    if cards:
+        environment.update(dict.fromkeys(NO_PEER_TO_PEER, "1"))
     environment.update({name: expand(value, values) for name, value in step.env.items()})
     environment.update(own)
     environment.update(secrets)
     return environment
+
+
+def without_peer_to_peer(names: Iterable[str]) -> list[str]:
+    """Return the cards among ``names`` on which NCCL must not try peer-to-peer or InfiniBand.
+
+    NVIDIA switched it off in the driver of these cards; NCCL hangs, or accelerate refuses to start.
+    """
+    return sorted({name for name in names if _NO_PEER_TO_PEER_CARD.search(name)})
 
 
 def has_gpu() -> bool:

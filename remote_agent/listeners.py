@@ -37,12 +37,17 @@ def of_runs(proc: Proc | None = None) -> list[Listener]:
     sockets = {**_listening(proc.root / "net/tcp"), **_listening(proc.root / "net/tcp6")}
     found = []
     for pid in proc.pids():
-        cookie = _COOKIE.search(proc.environ(pid))
-        if cookie is None:
+        run = run_of(pid, proc)
+        if not run:
             continue
-        run = cookie.group(1).decode().partition(".")[0]
         found += [Listener(*sockets[inode], pid, run) for inode in _sockets(proc, pid) if inode in sockets]
     return sorted(found, key=lambda listener: (listener.run, listener.port))
+
+
+def run_of(pid: int, proc: Proc) -> str:
+    """Return the run whose cookie a process carries, "" for any other process."""
+    cookie = _COOKIE.search(proc.environ(pid))
+    return cookie.group(1).decode().partition(".")[0] if cookie else ""
 
 
 def _listening(table: Path) -> dict[int, tuple[str, int]]:
