@@ -11,22 +11,28 @@ import os
 import socket
 import sys
 from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
 
-from remote_agent import lifecycle, program, status
+from remote_agent import failpoints, program, status
+from remote_agent.agent_start import READY
+from remote_agent.caretaker import Caretaker
 from remote_agent.connection import Connection, is_own_peer
 from remote_agent.errors import AgentError
 from remote_agent.methods import Agent
 from remote_agent.places import Places
 from remote_agent.protocol import ENDED
-from remote_agent.relay import READY
 from remote_agent.runs import take_lock
 from remote_agent.sampler import SampleFeed
 from remote_agent.watch import RunsWatch
 
 #: Without a connection and without a live run.
 IDLE_LIMIT_S = 600.0
+#: A client that does not take its replies does not hold up a successor.
+LEAVE_LIMIT_S = 5.0
+#: Reads of followed files; more than one volume's worth of hung reads leaves the others going.
+FILE_THREADS = 16
 LOG_LIMIT_BYTES = 5 * 1024 * 1024
 
 
@@ -34,6 +40,7 @@ def main(arguments: list[str]) -> int:
     """Serve until idle; ``arguments`` may name a descriptor that is told "ready" or why not."""
     ready = int(arguments[0]) if arguments and arguments[0].isdecimal() else -1
     places = Places.from_environment(os.environ)
+    failpoints.reached("agentd-before-bind")
     try:
         places.create()
         listener = listen(places)
@@ -42,8 +49,14 @@ def main(arguments: list[str]) -> int:
         sys.stderr.write(f"agentd: {error}\n")
         return 1
     _trim_log(places)
-    asyncio.run(Server(places, listener).run(ready))
+    asyncio.run(_serve(places, listener, ready))
     return 0
+
+
+async def _serve(places: Places, listener: socket.socket, ready: int) -> None:
+    await Server(places, listener).run(ready)
+    # A thread that a hung volume holds must not keep us: a successor waits.
+    os._exit(0)
 
 
 def listen(places: Places) -> socket.socket:
@@ -88,21 +101,25 @@ class Server:
         self._handlers: set[asyncio.Task[None]] = set()
         self._leaving = False
         self._done = asyncio.Event()
+        self._server: asyncio.Server | None = None
         self._idle_timer: asyncio.TimerHandle | None = None
-        self._agent = Agent(
+        self._caretaker = Caretaker(places)
+        self.agent = Agent(
             places=places,
             build=program.build(),
-            watch=RunsWatch(places),
+            watch=RunsWatch(places, on_orphan=self._caretaker.nudge),
             samples=SampleFeed(places),
-            leave=self.leave,
+            hand_over=self.hand_over,
+            threads=ThreadPoolExecutor(FILE_THREADS, "files"),
         )
 
     async def run(self, ready: int = -1) -> None:
         """Serve until it is time to leave."""
-        server = await asyncio.start_unix_server(self._accept, sock=self._listener)
+        self._server = server = await asyncio.start_unix_server(self._accept, sock=self._listener)
+        failpoints.reached("agentd-before-ready")
         _tell(ready, READY)
         self._arm_idle_timer()
-        self._background(asyncio.to_thread(lifecycle.recover, self._places))
+        self._background(self._caretaker.run())
         try:
             await self._done.wait()
         finally:
@@ -110,6 +127,8 @@ class Server:
             server.close()
             for connection in list(self._connections):
                 connection.hang_up()
+            for task in list(self._handlers):
+                task.cancel()
 
     def leave(self) -> None:
         """Take no new client; end when the connections have ended."""
@@ -118,11 +137,28 @@ class Server:
         # A client that connected before the unlink may still wait to be accepted: one turn of the loop.
         asyncio.get_running_loop().call_later(0.1, self._end_if_unused)
 
+    def hand_over(self, asker: Connection, alone_only: bool) -> bool:
+        """Make room for another build: close all connections when what was asked is answered, then end.
+
+        With ``alone_only``, not while somebody else is connected; returns whether we leave.
+        """
+        if alone_only and self._connections != {asker}:
+            return False
+        failpoints.reached("handover-before-leave")
+        self._leaving = True
+        self._unlink()
+        if self._server is not None:
+            self._server.close()
+        for connection in self._connections:
+            connection.finish()
+        asyncio.get_running_loop().call_later(LEAVE_LIMIT_S, self._done.set)
+        return True
+
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if not is_own_peer(writer):
             writer.close()
             return
-        connection = Connection(self._agent, reader, writer)
+        connection = Connection(self.agent, reader, writer)
         self._connections.add(connection)
         self._disarm_idle_timer()
         try:

@@ -21,11 +21,19 @@ _HASH_BYTES = 1024 * 1024
 
 
 def have(places: Places, sha256: str) -> int:
-    """Return the bytes held of a blob: -1 when it is whole, 0 when there is nothing."""
-    if _blob(places, sha256).is_file():
-        return WHOLE
+    """Return the bytes held of a blob: -1 when it is whole, 0 when there is nothing.
+
+    Asking makes it young again: what a client is about to use is not cleaned up.
+    """
+    blob, part = _blob(places, sha256), _part(places, sha256)
     try:
-        return _part(places, sha256).stat().st_size
+        os.utime(blob)
+        return WHOLE
+    except FileNotFoundError:
+        pass
+    try:
+        os.utime(part)
+        return part.stat().st_size
     except FileNotFoundError:
         return 0
 

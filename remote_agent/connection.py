@@ -34,8 +34,14 @@ class Stream(Protocol):
     """A subscription as the writer sees it."""
 
     sub: int
-    due: float | None
-    closed: bool
+
+    @property
+    def due(self) -> float | None:
+        """When to ask for a frame, in seconds of the connection's clock; None until something wakes it."""
+
+    @property
+    def closed(self) -> bool:
+        """Whether nothing will come any more."""
 
     def take(self, now: float) -> bytes | None:
         """Return the next frame, None when there is nothing yet."""
@@ -93,6 +99,11 @@ class Connection:
     def hang_up(self) -> None:
         """Close from our side; ``serve`` returns."""
         self._writer.transport.abort()
+
+    def finish(self) -> None:
+        """Read nothing more; ``serve`` returns when the replies on their way are out."""
+        self._writer.transport.pause_reading()  # type: ignore[attr-defined]
+        self._reader.feed_eof()
 
     def next_sub(self) -> int:
         """Return a subscription id that this connection has not used."""

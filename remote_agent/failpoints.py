@@ -5,8 +5,13 @@ from __future__ import annotations
 import os
 import signal
 
-#: In the launcher (agentd) and in the supervisor, in the order in which they are passed.
+#: In relay and agentd while one build takes over from another, in the launcher (agentd), and in the
+#: supervisor; each group in the order in which they are passed.
 NAMES = (
+    "handover-before-leave",
+    "handover-after-leave",
+    "agentd-before-bind",
+    "agentd-before-ready",
     "launch-after-mkdir",
     "launch-after-spec",
     "launch-after-start",

@@ -2,29 +2,55 @@
 
 from __future__ import annotations
 
+import json
 import os
 import stat
 from pathlib import Path
 
 from remote_agent.errors import AgentError
 from remote_agent.places import Places
-from remote_agent.protocol import INVALID_PARAMS, MAX_PAYLOAD_BYTES, NOT_FOUND, REFUSED, FileEntry
+from remote_agent.protocol import (
+    INVALID_PARAMS,
+    MAX_JSON_BYTES,
+    MAX_PAYLOAD_BYTES,
+    NOT_FOUND,
+    REFUSED,
+    FileEntry,
+)
+
+#: What one answer may take on the wire, with room for what surrounds it.
+MAX_LISTING_BYTES = MAX_JSON_BYTES // 2
+_ENTRY_BYTES = 100
 
 
-def list_directory(places: Places, path: str) -> list[FileEntry]:
-    """Return the entries of a directory by name; "" is the state directory. Raises AgentError."""
+def list_directory(places: Places, path: str, *, after: str = "") -> list[FileEntry]:
+    """Return the entries of a directory by name; "" is the state directory. Raises AgentError.
+
+    As many as one answer holds: ask again with the last name as ``after`` until nothing comes.
+    """
     directory = _confined(places, path)
     if not directory.is_dir():
         raise AgentError(INVALID_PARAMS, f"path: {path} is not a directory")
     entries = []
     with os.scandir(directory) as found:
         for entry in found:
+            if entry.name <= after:
+                continue
             try:
                 details = entry.stat(follow_symlinks=False)
             except FileNotFoundError:
                 continue  # gone since it was listed
             entries.append(FileEntry(entry.name, _kind(details.st_mode), details.st_size, details.st_mtime))
-    return sorted(entries, key=lambda entry: entry.name)
+    return _as_many_as_fit(sorted(entries, key=lambda entry: entry.name))
+
+
+def _as_many_as_fit(entries: list[FileEntry]) -> list[FileEntry]:
+    left = MAX_LISTING_BYTES
+    for index, entry in enumerate(entries):
+        left -= _ENTRY_BYTES + len(json.dumps(entry.name))
+        if left < 0:
+            return entries[:index]
+    return entries
 
 
 def read(places: Places, path: str, offset: int, limit: int) -> tuple[int, bytes]:

@@ -8,7 +8,7 @@ import shutil
 import signal
 import time
 from collections.abc import Mapping
-from contextlib import suppress
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,9 @@ from remote_agent.starter import start_supervisor
 from remote_agent.status import run_status
 from remote_agent.supervise import Order, boottime_s
 from remote_agent.sweep import carriers, kill_all
+
+#: A supervisor takes 0.3 s to come up, most of it the interpreter's.
+ADOPTIONS_AT_ONCE = 8
 
 
 def launch(  # noqa: PLR0917
@@ -146,20 +149,46 @@ def adopt(places: Places, directory: RunDirectory, proc: Proc) -> None:
         _start(places, directory, order)
 
 
-def recover(places: Places, *, proc: Proc = Proc()) -> None:  # noqa: B008
-    """Adopt every run whose supervisor died in this boot, and finish removing what was being deleted.
+def orphans(places: Places, *, proc: Proc = Proc()) -> list[RunDirectory]:  # noqa: B008
+    """Return the runs of this boot that have not ended and whose supervisor is gone.
 
-    agentd calls this at its start and now and then. A run that was never started is left to its client, who
-    has its secrets.
+    A run that was never started is not among them: it is left to its client, who has its secrets.
     """
     boot = proc.boot()
+    found = []
     for directory in list_runs(places):
-        record = read_json(directory.proc)
-        supervisor = (record or {}).get("supervisor") or {}
-        if record is not None and supervisor.get("boot") == boot and not directory.exit.exists():
-            with suppress(AgentError):  # the run's log says why; the others still want theirs
-                adopt(places, directory, proc)
-    shutil.rmtree(places.trash, ignore_errors=True)
+        if directory.exit.exists() or lock_held(places.run_lock(directory.run)):
+            continue
+        supervisor = (read_json(directory.proc) or {}).get("supervisor")
+        if isinstance(supervisor, dict) and supervisor.get("boot") == boot:
+            found.append(directory)
+    return found
+
+
+def recover(
+    places: Places,
+    *,
+    leave_out: frozenset[str] = frozenset(),
+    proc: Proc = Proc(),  # noqa: B008
+) -> list[str]:
+    """Adopt every orphan, several at a time, and return those that could not be adopted.
+
+    The log of such a run says why; ``leave_out`` names runs that are not to be tried again yet.
+    """
+    found = [directory for directory in orphans(places, proc=proc) if directory.run not in leave_out]
+    if not found:
+        return []
+    with ThreadPoolExecutor(ADOPTIONS_AT_ONCE) as pool:
+        adopted = pool.map(lambda directory: _try_to_adopt(places, directory, proc), found)
+        return [directory.run for directory, done in zip(found, adopted, strict=True) if not done]
+
+
+def _try_to_adopt(places: Places, directory: RunDirectory, proc: Proc) -> bool:
+    try:
+        adopt(places, directory, proc)
+    except AgentError:
+        return False
+    return True
 
 
 def disk_bytes(path: Path) -> int:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import remote_agent
 from remote_agent import blobs, checkpoints, files, health, lifecycle, status, subscriptions
+from remote_agent.builds import Build
 from remote_agent.documents import read_json
 from remote_agent.errors import AgentError
 from remote_agent.identity import Proc
@@ -31,7 +34,6 @@ from remote_agent.watch import RunsWatch
 if TYPE_CHECKING:
     from remote_agent.connection import Connection
 
-VERSION = "0.1.0"
 CAPABILITIES = ("handover",)
 #: Default of a parameter that has none.
 REQUIRED = object()
@@ -45,7 +47,10 @@ class Agent:
     build: str
     watch: RunsWatch
     samples: SampleFeed
-    leave: Callable[[], None]
+    #: Makes room for another build; given the connection that asks, and whether it must be the only one.
+    hand_over: Callable[[Connection, bool], bool]
+    #: For reads of files that are followed.
+    threads: Executor
     blob_locks: dict[str, asyncio.Lock] = field(default_factory=dict)
 
 
@@ -135,7 +140,7 @@ def _hello(request: Call) -> Result:
             remedy="upgrade finetui on the laptop",
         )
     hello = Hello(
-        agent=VERSION,
+        agent=remote_agent.VERSION,
         build=request.agent.build,
         proto=PROTOCOL_VERSION,
         boot=Proc().boot(),
@@ -151,7 +156,8 @@ def _ping(request: Call) -> Result:
 
 
 def _health(request: Call) -> Result:
-    return Result({"findings": [finding.to_json() for finding in health.findings(request.places)]})
+    found = health.findings(request.places, volume_bytes=request.params["volume_bytes"])
+    return Result({"findings": [finding.to_json() for finding in found]})
 
 
 def _launch(request: Call) -> Result:
@@ -166,7 +172,7 @@ def _launch(request: Call) -> Result:
 
 
 def _list(request: Call) -> Result:
-    return Result([to_wire(found) for found in status.all_runs(request.places)])
+    return Result([to_wire(found) for found in status.worth_listing(status.all_runs(request.places))])
 
 
 def _get(request: Call) -> Result:
@@ -227,7 +233,8 @@ async def _blob_put(request: Call) -> Result:
 
 
 def _file_list(request: Call) -> Result:
-    return Result([to_wire(entry) for entry in files.list_directory(request.places, request.params["path"])])
+    found = files.list_directory(request.places, request.params["path"], after=request.params["after"])
+    return Result([to_wire(entry) for entry in found])
 
 
 def _file_read(request: Call) -> Result:
@@ -236,8 +243,8 @@ def _file_read(request: Call) -> Result:
     return Result({"size": size}, data)
 
 
-def _sub_open(request: Call) -> Result:
-    return Result({"sub": subscriptions.open_stream(request.connection, request.params)})
+async def _sub_open(request: Call) -> Result:
+    return Result({"sub": await subscriptions.open_stream(request.connection, request.params)})
 
 
 def _sub_ack(request: Call) -> Result:
@@ -256,11 +263,14 @@ def _sub_close(request: Call) -> Result:
 
 
 def _handover(request: Call) -> Result:
-    """Make room for another build: stop listening, leave when the connections have ended."""
-    leaving = request.params["build"] != request.agent.build
-    if leaving:
-        request.agent.leave()
-    return Result({"leaving": leaving})
+    """Make room for another build, if it is one that should take over."""
+    wanted = Build.named(request.params["build"], request.params["version"])
+    running = Build(request.agent.build, remote_agent.VERSION)
+    if not wanted.supersedes(running):
+        return Result({"leaving": False})
+    # Two clients of one version but of different builds would otherwise replace each other's agent for ever.
+    alone_only = not wanted.is_newer_than(running)
+    return Result({"leaving": request.agent.hand_over(request.connection, alone_only)})
 
 
 _RUN = {"run": (str, REQUIRED)}
@@ -268,7 +278,7 @@ _RUN = {"run": (str, REQUIRED)}
 METHODS: dict[str, Method] = {
     "hello": Method({"client": (str, ""), "proto": (list, REQUIRED)}, quick=_hello),
     "ping": Method({}, quick=_ping),
-    "health": Method({}, slow=_health),
+    "health": Method({"volume_bytes": (int, None)}, slow=_health),
     "run.launch": Method(
         {
             **_RUN,
@@ -288,7 +298,7 @@ METHODS: dict[str, Method] = {
     "ckpt.list": Method(_RUN, slow=_checkpoints),
     "blob.have": Method({"sha256": (list, REQUIRED)}, slow=_blob_have),
     "blob.put": Method({"sha256": (str, REQUIRED), "o": (int, 0), "size": (int, REQUIRED)}, task=_blob_put),
-    "file.list": Method({"path": (str, "")}, slow=_file_list),
+    "file.list": Method({"path": (str, ""), "after": (str, "")}, slow=_file_list),
     "file.read": Method(
         {"path": (str, REQUIRED), "o": (int, 0), "max": (int, MAX_PAYLOAD_BYTES)}, slow=_file_read
     ),
@@ -301,9 +311,9 @@ METHODS: dict[str, Method] = {
             "every_s": (float, 1.0),
             "credit": (int, 0),
         },
-        quick=_sub_open,
+        task=_sub_open,
     ),
     "sub.ack": Method({"sub": (int, REQUIRED), "o": (int, REQUIRED)}, quick=_sub_ack),
     "sub.close": Method({"sub": (int, REQUIRED)}, quick=_sub_close),
-    "agent.handover": Method({"build": (str, REQUIRED)}, quick=_handover),
+    "agent.handover": Method({"build": (str, REQUIRED), "version": (str, "")}, quick=_handover),
 }

@@ -9,11 +9,16 @@ from pathlib import Path
 PACKAGE_ROOT = Path(__file__).absolute().parent.parent
 
 
-def command(role: str, *arguments: str) -> list[str]:
-    """Return the argv of a role: isolated from the user's site and from PYTHON variables."""
+def launcher() -> list[str]:
+    """Return how every role's argv begins: isolated from the user's site and from PYTHON variables."""
     if PACKAGE_ROOT.is_file():
-        return [sys.executable, "-I", str(PACKAGE_ROOT), role, *arguments]
-    return [sys.executable, "-I", "-m", "remote_agent", role, *arguments]
+        return [sys.executable, "-I", str(PACKAGE_ROOT)]
+    return [sys.executable, "-I", "-m", "remote_agent"]
+
+
+def command(role: str, *arguments: str) -> list[str]:
+    """Return the argv of a role."""
+    return [*launcher(), role, *arguments]
 
 
 def build() -> str:

@@ -14,10 +14,10 @@ Methods (params -> result). Every mutating one is idempotent: a lost reply means
 ``hello``          client, proto [min, max]                     agent, build, proto, boot, state_dir, caps,
                                                                   now
 ``ping``           -                                            {}
-``health``         -                                            findings: [{name, level, text, remedy}]
+``health``         volume_bytes=null: the volume as bought      findings: [{name, level, text, remedy}]
 ``run.launch``     run, spec, spec_sha, files {path: sha256},   RunStatus
                    secrets {name: value}
-``run.list``       -                                            [RunStatus]
+``run.list``       -                                            [RunStatus]; of ended runs the newest 2000
 ``run.get``        run                                          RunStatus
 ``run.stop``       run, force=false                             RunStatus
 ``run.resume``     run, step=null, secrets                      RunStatus
@@ -26,12 +26,15 @@ Methods (params -> result). Every mutating one is idempotent: a lost reply means
 ``ckpt.list``      run                                          [Checkpoint]
 ``blob.have``      sha256 [..]                                  {sha256: bytes held, -1 when whole}
 ``blob.put``       sha256, o, size + payload                    held (bytes; equals size when verified)
-``file.list``      path                                         [FileEntry]; "" is the state directory
+``file.list``      path, after=""                               [FileEntry] by name, as many as fit: go on
+                                                                  after the last until none comes;
+                                                                  "" is the state directory
 ``file.read``      path, o, max                                 size + payload
 ``sub.open``       kind, run, o, gen="", every_s, credit        sub; kinds: log, metrics, runs, samples
 ``sub.ack``        sub, o                                       notification: bytes up to ``o`` were consumed
 ``sub.close``      sub                                          {}
-``agent.handover`` build                                        {leaving}: true when ``build`` is another one
+``agent.handover`` build, version                               {leaving}: true when it makes room for a
+                                                                  newer build; the connection then ends
 =================  ===========================================  =========================================
 
 Streams arrive as notifications: ``data`` {sub, o, gen} + payload for kinds log and metrics (``o`` is the

@@ -14,6 +14,8 @@ from remote_agent.runs import RunDirectory, existing_run, list_runs, lock_held
 
 #: A run without a supervisor is given this long to get one before it counts as lost.
 NEVER_STARTED_S = 60.0
+#: A status is about 1 kB of JSON, and all of them go out at each change of any.
+MAX_LISTED = 2000
 
 NEVER_STARTED = "it was never started: the agent died first; launch it again"
 RESTARTED = "the machine was restarted while it ran; resume it from its last checkpoint"
@@ -25,6 +27,15 @@ GONE = (
 def all_runs(places: Places, *, proc: Proc = Proc()) -> list[RunStatus]:  # noqa: B008
     """Return the status of every run, oldest first."""
     return [run_status(places, directory, proc) for directory in list_runs(places)]
+
+
+def worth_listing(runs: list[RunStatus]) -> list[RunStatus]:
+    """Leave out the oldest of the ended runs where there are more than a client can be told at once."""
+    surplus = len(runs) - MAX_LISTED
+    if surplus <= 0:
+        return runs
+    dropped = {run.run for run in [run for run in runs if run.state in ENDED][:surplus]}
+    return [run for run in runs if run.run not in dropped]
 
 
 def status(places: Places, run: str, *, proc: Proc = Proc()) -> RunStatus:  # noqa: B008

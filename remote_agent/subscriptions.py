@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ from remote_agent.errors import AgentError
 from remote_agent.feeds import NewestStream
 from remote_agent.places import Places
 from remote_agent.protocol import CREDIT_BYTES, ENDED, INVALID_PARAMS, REFUSED
+from remote_agent.readahead import ReadAhead
 from remote_agent.runs import RunDirectory, existing_run
 from remote_agent.streams import FileStream
 
@@ -22,13 +24,16 @@ MAX_STREAMS = 64
 LOST_CHECK_S = 2.0
 
 
-def open_stream(connection: Connection, params: dict[str, Any]) -> int:
+async def open_stream(connection: Connection, params: dict[str, Any]) -> int:
     """Open a subscription on ``connection`` and return its id; raises AgentError."""
+    kind = params["kind"]
+    directory = None
+    if kind in ("log", "metrics"):
+        directory = await asyncio.to_thread(existing_run, connection.agent.places, params["run"])
     if len(connection.streams) >= MAX_STREAMS:
         raise AgentError(REFUSED, f"{MAX_STREAMS} subscriptions are open", remedy="close one with sub.close")
-    kind = params["kind"]
-    if kind in ("log", "metrics"):
-        return _open_file(connection, params)
+    if directory is not None:
+        return _open_file(connection, directory, params)
     if kind == "runs":
         return _open_runs(connection)
     if kind == "samples":
@@ -36,11 +41,10 @@ def open_stream(connection: Connection, params: dict[str, Any]) -> int:
     raise AgentError(INVALID_PARAMS, f"kind: {kind[:80]!r} is none of log, metrics, runs, samples")
 
 
-def _open_file(connection: Connection, params: dict[str, Any]) -> int:
+def _open_file(connection: Connection, directory: RunDirectory, params: dict[str, Any]) -> int:
     if params["o"] < 0:
         raise AgentError(INVALID_PARAMS, "o: negative")
-    directory = existing_run(connection.agent.places, params["run"])
-    stream = FileStream(
+    file = FileStream(
         connection.next_sub(),
         directory.log if params["kind"] == "log" else directory.metrics,
         offset=params["o"],
@@ -49,6 +53,7 @@ def _open_file(connection: Connection, params: dict[str, Any]) -> int:
         ended=_EndCheck(connection.agent.places, directory, time.monotonic),
         clock=time.monotonic,
     )
+    stream = ReadAhead(file, threads=connection.agent.threads, wake=connection.wake, clock=time.monotonic)
     connection.add(stream)
     return stream.sub
 

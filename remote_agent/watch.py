@@ -78,8 +78,9 @@ def _stat(path: str) -> tuple[int, int, int] | None:
 class RunsWatch:
     """One scan for all subscribers; each hears of every run at once and after any change."""
 
-    def __init__(self, places: Places) -> None:
+    def __init__(self, places: Places, *, on_orphan: Callable[[], None] = lambda: None) -> None:
         self._scan = RunsScan(places)
+        self._on_orphan = on_orphan
         self._listeners: list[Callable[[list[dict[str, Any]]], None]] = []
         self._last: list[RunStatus] | None = None
         self._task: asyncio.Task[None] | None = None
@@ -107,6 +108,9 @@ class RunsWatch:
             except OSError:
                 await asyncio.sleep(IDLE_SCAN_S)  # a network volume that is away for a moment
                 continue
+            if any(run.unsupervised for run in runs):
+                self._on_orphan()
+            runs = status.worth_listing(runs)
             if runs != self._last:
                 self._last = runs
                 wire = [to_wire(run) for run in runs]

@@ -3,6 +3,7 @@ from __future__ import annotations
 import hashlib
 import os
 import random
+import signal
 import socket
 import stat
 import subprocess
@@ -11,7 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from remote_agent.identity import Proc
 from remote_agent.places import Places
 from remote_agent.protocol import (
     CREDIT_BYTES,
@@ -271,16 +271,61 @@ def test_the_job_does_not_notice_that_the_agent_was_killed(connect: Connect, run
     runs.ended("r1")
 
 
-def test_handover_makes_room_for_another_build(connect: Connect, places: Places) -> None:
+@pytest.mark.parametrize("build", ["source", "0.0.9-0123456789ab", "0123456789ab", ""])
+def test_a_build_that_is_not_newer_is_refused(connect: Connect, places: Places, build: str) -> None:
     client = connect()
-    assert client.call("agent.handover", build="source") == {"leaving": False}
+    assert client.call("agent.handover", build=build) == {"leaving": False}
+    assert client.call("ping") == {}
     assert places.socket.exists()
-    assert client.call("agent.handover", build="0123456789ab") == {"leaving": True}
-    (old,) = agentd_pids(places)
-    assert connect().call("ping") == {}
+
+
+def test_a_run_whose_supervisor_died_is_adopted_though_nobody_watches(connect: Connect, runs: Runs) -> None:
+    client = connect()
+    spec = tree_spec("--steps", "100000", "--step-s", "0.02")
+    names = [f"r{number}" for number in range(4)]
+    for run in names:
+        client.call("run.launch", run=run, spec=spec, spec_sha="s", files={}, secrets={})
     client.hang_up()
-    wait_for(lambda: Proc().identify(old) is None, "the old agent to leave")
-    assert len(agentd_pids(places)) == 1
+    for run in names:
+        runs.wait(run, "running")
+        os.kill(runs.record(run)["supervisor"]["pid"], signal.SIGKILL)
+        runs.wait_unsupervised(run)
+    for run in names:
+        wait_for(lambda run=run: not runs.status(run).unsupervised, f"{run} to be adopted")
+    assert [runs.begins(run) for run in names] == [1] * 4
+    for run in names:
+        connect().call("run.stop", run=run, force=True)
+        assert runs.ended(run).state == "stopped"
+
+
+def test_a_volume_that_hangs_stalls_its_own_streams_only(connect: Connect, places: Places) -> None:
+    """A FIFO that nobody writes blocks whoever opens it, as a file on a hung volume does."""
+    hung = make_run(places, "hung", b"")
+    (hung / "log").unlink()
+    os.mkfifo(hung / "log")
+    make_run(places, "fine", b"x" * 300_000)
+    client = connect()
+    for _ in range(3):
+        client.call("sub.open", kind="log", run="hung")
+    for _ in range(5):
+        assert client.call("ping") == {}
+    assert follow(client, "fine")[0] == b"x" * 300_000
+    with (hung / "log").open("wb"):
+        assert client.call("ping") == {}
+
+
+def test_a_directory_of_many_files_comes_in_pages(connect: Connect, places: Places) -> None:
+    folder = make_run(places, "r", b"") / "output"
+    folder.mkdir()
+    tail = "\u00e9" * 100
+    names = [f"{number:05d}-{tail}" for number in range(4000)]
+    for name in names:
+        (folder / name).touch()
+    client, found = connect(), []
+    while page := client.call("file.list", path="runs/r/output", after=found[-1] if found else ""):
+        assert len(page) < len(names)
+        found += [entry["name"] for entry in page]
+    assert found == names
 
 
 def test_only_the_owner_may_connect(connect: Connect, places: Places) -> None:
