@@ -114,7 +114,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("chat.retry", "ctrl+r", "retry", "Retry", "Ask for the last reply again", False, True),
     Action("chat.new", "ctrl+n", "new", "New chat", "Forget this conversation and start again", False, True),
     # Compare
-    Action("compare.axis", "x", "axis", "X axis", "Draw by step, by time or by tokens", True),
+    Action("compare.axis", "a", "axis", "X axis", "Draw by step, by time or by tokens", True),
     Action("compare.back", "escape", "back", "Back", "Back to the runs", True),
     # Files
     Action("files.view", "enter", "view", "View", "Open the folder or text file", True, palette=False),

@@ -108,6 +108,11 @@ class FinetuiApp(App[None]):
             self.context.board.remember(entry.target, entry.status, entry.age_s())
         self._runs_changed()
 
+    def on_losses_read(self, message: messages.LossesRead) -> None:
+        """Draw the sparklines of earlier sessions."""
+        self.context.board.remember_losses(message.run, message.losses)
+        self._runs_changed()
+
     def on_link_changed(self, message: messages.LinkChanged) -> None:
         """Keep the state of a connection."""
         self.context.board.links[message.event.target] = message.event
@@ -144,7 +149,8 @@ class FinetuiApp(App[None]):
         self._forward(message)
 
     def on_metrics_added(self, message: messages.MetricsAdded) -> None:
-        """Let the screens of that run take the points."""
+        """Keep the points of a run and let the screens draw them."""
+        self.context.board.take_metrics(message.run, message.offset, message.data)
         for screen in self.screen_stack:
             if isinstance(screen, PlaceScreen):
                 screen.take(message)
@@ -153,6 +159,17 @@ class FinetuiApp(App[None]):
         screen = self.screen
         if isinstance(screen, PlaceScreen):
             screen.take(message)
+
+    def on_question_asked(self, message: messages.QuestionAsked) -> None:
+        """Ask the user what connecting needs to know."""
+        if message.secret:
+            from tui.screens.prompt import PromptScreen
+
+            self.push_screen(PromptScreen(message.text, secret=True), message.answer)
+        else:
+            from tui.screens.confirm import ConfirmScreen
+
+            self.push_screen(ConfirmScreen(message.title, message.text, "Trust", "Refuse"), message.answer)
 
     def on_failed(self, message: messages.Failed) -> None:
         """Keep a failure for later and show it once, with what to do."""

@@ -47,6 +47,15 @@ class HistoryRead(Message):
         self.entries = entries
 
 
+class LossesRead(Message):
+    """The losses of a run that an earlier session followed."""
+
+    def __init__(self, run: str, losses: list[float]) -> None:
+        super().__init__()
+        self.run = run
+        self.losses = losses
+
+
 class RunsListed(Conflated):
     """All runs of a target, as it says."""
 
@@ -104,6 +113,20 @@ class Failed(Message):
         self.what = what
         self.error = error
         self.instead = instead
+
+
+class QuestionAsked(Message):
+    """Connecting needs an answer; ``answer`` must be called once, with None for no.
+
+    ``secret`` asks for a text that isn't shown, else the question is yes or no (True).
+    """
+
+    def __init__(self, title: str, text: str, secret: bool, answer: Callable[[Any], None]) -> None:
+        super().__init__()
+        self.title = title
+        self.text = text
+        self.secret = secret
+        self.answer = answer
 
 
 class ChatPhase(Conflated):

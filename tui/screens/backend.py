@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,8 @@ from remote_agent.protocol import Checkpoint, FileEntry, RunStatus, Sample
 from tui import messages
 from tui.config import Config
 from tui.errors import Unreachable
-from tui.screens.board import KnownRun
+from tui.screens.asking import asker
+from tui.screens.board import SPARK_POINTS, KnownRun
 from tui.screens.presets_list import PresetCard, list_presets
 from tui.screens.preview import Draft, Preview, draft_data, look_at
 
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from tui.operations.chat import ChatSession
     from tui.operations.follow import Event, Follower
     from tui.remote.agent_client import AgentClient
+    from tui.remote.ssh_ask import Ask
     from tui.state.spool import LogSpool
 
 Post = Callable[[Any], object]
@@ -34,6 +37,10 @@ Connect = Callable[[str], "AgentClient"]
 METRICS_CHUNK_BYTES = 64 * 1024
 #: How long an operation waits for a connection that is being made (s).
 CONNECT_WAIT_S = 60.0
+#: Runs that are followed at once.
+MOST_WATCHED = 12
+#: Runs of earlier sessions whose sparkline is drawn.
+SPARKLINES = 60
 
 
 class Backend:
@@ -53,8 +60,10 @@ class Backend:
         self._target = target
         self._given_connect = connect
         self._followers: dict[str, Follower] = {}
+        self._watched: dict[str, str] = {}
         self._settled: dict[str, threading.Event] = {}
         self._lock = threading.Lock()
+        self._ask: Ask | None = None
         self._post: Post = lambda message: None
         self._closed = False
 
@@ -69,6 +78,16 @@ class Backend:
         chosen = [self._target] if self._target else []
         for target in dict.fromkeys([*chosen, *self._config.targets, *known_targets()]):
             self._follow(target)
+        self._read_losses([entry.run for entry in entries[:SPARKLINES]])
+
+    def _read_losses(self, runs: list[str]) -> None:
+        from tui.operations.metrics import read_copy
+
+        for run in runs:
+            values = [record.get("loss") for record in read_copy(run) if record.get("event") == "log"]
+            losses = [value for value in values if isinstance(value, (int, float))]
+            if losses:
+                self._post(messages.LossesRead(run, losses[:: len(losses) // SPARK_POINTS + 1]))
 
     def close(self) -> None:
         """Let go of all connections without waiting for them."""
@@ -84,8 +103,11 @@ class Backend:
         with self._lock:
             if target not in self._followers:
                 self._settled[target] = threading.Event()
+                if self._ask is None:
+                    self._ask = asker(self._post)
+                connect = self._given_connect or partial(targets.connect, ask=self._ask)
                 self._followers[target] = follow.Follower(
-                    target, self._take, connect=self._given_connect or targets.connect, clock=self._clock
+                    target, self._take, connect=connect, clock=self._clock
                 )
                 if not self._closed:
                     self._followers[target].start()
@@ -133,11 +155,22 @@ class Backend:
     # Runs
 
     def watch(self, target: str, run: str) -> LogSpool:
-        """Follow a run's log and metrics; return the log's local copy."""
+        """Follow a run's log and metrics; return the log's local copy.
+
+        It is followed on when its screen closes, so that opening it again shows it at once; of many, the ones
+        that were opened longest ago are let go.
+        """
+        with self._lock:
+            self._watched.pop(run, None)
+            self._watched[run] = target
+            old = list(self._watched.items())[:-MOST_WATCHED]
+        for other, its_target in old:
+            self._unwatch(its_target, other)
         return self._follow(target).watch(run)
 
-    def unwatch(self, target: str, run: str) -> None:
-        """Stop following a run's log and metrics."""
+    def _unwatch(self, target: str, run: str) -> None:
+        with self._lock:
+            self._watched.pop(run, None)
         self._follow(target).unwatch(run)
 
     def stop(self, target: str, run: str, force: bool) -> RunStatus:
@@ -156,7 +189,7 @@ class Backend:
         """Delete an ended run; return the bytes freed."""
         from tui.operations.delete import delete_run
 
-        self.unwatch(target, run)
+        self._unwatch(target, run)
         return delete_run(self.client(target), run)
 
     def checkpoints(self, target: str, run: str) -> list[Checkpoint]:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from remote_agent.protocol import ENDED, RunStatus, Sample
 from tui.state.connection import ConnectionChanged
+
+if TYPE_CHECKING:
+    from tui.state.metrics import Metrics
 
 #: Points of the loss sparkline that are kept a run; far more than any table cell shows.
 SPARK_POINTS = 240
@@ -53,6 +57,7 @@ class Board:
         self.runs: dict[str, KnownRun] = {}
         self.links: dict[str, ConnectionChanged] = {}
         self.samples: dict[str, tuple[Sample, float]] = {}
+        self._metrics: dict[str, Metrics] = {}
 
     def remember(self, target: str, status: RunStatus, age_s: float) -> None:
         """Add a run from the history on disk, unless something newer is known."""
@@ -60,6 +65,26 @@ class Board:
             known = KnownRun(target, status, self._clock() - age_s)
             known.take(status, known.seen)
             self.runs[status.run] = known
+
+    def remember_losses(self, run: str, losses: list[float]) -> None:
+        """Draw the sparkline of a run that was followed in an earlier session."""
+        known = self.runs.get(run)
+        if known is not None and len(known.losses) < len(losses):
+            known.losses = losses
+
+    def metrics_of(self, run: str) -> Metrics:
+        """Return the series of a run, empty until it is watched; always the same object."""
+        # Imported here: msgspec costs the first frame 10 ms.
+        from tui.state.metrics import Metrics
+
+        return self._metrics.setdefault(run, Metrics())
+
+    def take_metrics(self, run: str, offset: int, data: bytes) -> None:
+        """Take more of a run's metrics.jsonl; from byte 0 again, what was known is void."""
+        metrics = self.metrics_of(run)
+        if offset == 0 and metrics.size:
+            metrics.clear()
+        metrics.feed(offset, data)
 
     def list_runs(self, target: str, statuses: Iterable[RunStatus]) -> None:
         """Take the full list of a target: what it has no more is dropped."""

@@ -21,8 +21,9 @@ class ConfirmScreen(ModalScreen[bool]):
         Binding("left,right,h,l", "app.focus_next", "Other", show=False),
     ]
 
-    def __init__(self, title: str, body: str, verb: str) -> None:
+    def __init__(self, title: str, body: str, verb: str, other: str = "Keep") -> None:
         super().__init__()
+        self._other = other
         self._title = title
         self._body = body
         self._verb = verb
@@ -34,7 +35,7 @@ class ConfirmScreen(ModalScreen[bool]):
             with VerticalScroll(classes="dialog-body", can_focus=False):
                 yield Static(Content(self._body))
             with Horizontal(classes="dialog-buttons"):
-                yield Button("Keep (n)", id="no", compact=True)
+                yield Button(f"{self._other} (n)", id="no", compact=True)
                 yield Button(f"{self._verb} (y)", id="yes", variant="error", compact=True)
 
     def on_mount(self) -> None:

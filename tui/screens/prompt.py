@@ -17,8 +17,9 @@ class PromptScreen(ModalScreen[str | None]):
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "leave", "Cancel")]
 
-    def __init__(self, question: str, value: str = "") -> None:
+    def __init__(self, question: str, value: str = "", *, secret: bool = False) -> None:
         super().__init__()
+        self._secret = secret
         self._question = question
         self._value = value
 
@@ -26,7 +27,7 @@ class PromptScreen(ModalScreen[str | None]):
         """Lay out the question and the field in one line."""
         with Horizontal(classes="prompt"):
             yield Static(Content(f"{self._question}: "), classes="prompt-question")
-            yield Input(self._value, compact=True)
+            yield Input(self._value, password=self._secret, compact=True)
 
     def on_mount(self) -> None:
         """Start typing at once."""

@@ -27,7 +27,6 @@ from tui.screens.run_actions import RunActions
 from tui.screens.run_text import heading, progress, trouble
 from tui.screens.wording import plural, short_id
 from tui.state.connection import ConnectionChanged
-from tui.state.metrics import Metrics
 from tui.state.spool import LogSpool
 from tui.widgets.chart import Chart, Curve
 from tui.widgets.logpanel import LogPanel
@@ -46,7 +45,7 @@ class RunScreen(RunActions):
     def __init__(self, context: Context, known: KnownRun) -> None:
         super().__init__(context)
         self._known = known
-        self._metrics = Metrics()
+        self._metrics = context.board.metrics_of(known.run)
         self._state_seen = ""
         self._saves_seen = 0
 
@@ -103,10 +102,6 @@ class RunScreen(RunActions):
         self._list_checkpoints()
         self.set_interval(1.0, self._tick)
 
-    def on_unmount(self) -> None:
-        """Stop to follow the run's log and metrics."""
-        self.context.backend.unwatch(self._known.target, self._known.run)
-
     def _watched(self, spool: LogSpool) -> None:
         self.query_one(LogPanel).view.show(spool)
 
@@ -138,10 +133,8 @@ class RunScreen(RunActions):
             self.query_one(MachineGauges).show(message.sample)
 
     def _take_metrics(self, message: MetricsAdded) -> None:
-        if message.offset == 0 and self._metrics.size:
-            self._metrics.clear()
+        if message.offset == 0:
             self._plot()
-        self._metrics.feed(message.offset, message.data)
         for chart in self.query(Chart):
             chart.data_changed()
         if len(self._metrics.saves) != self._saves_seen:

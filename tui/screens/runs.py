@@ -171,6 +171,29 @@ class RunsScreen(RunActions):
 
         self.app.push_screen(LaunchScreen(self.context))
 
+    def action_mark(self) -> None:
+        """Mark the run under the cursor."""
+        self.query_one(RunTable).toggle_mark()
+
+    def action_compare(self) -> None:
+        """Compare the marked runs."""
+        marked = self.query_one(RunTable).marked
+        runs = [known for known in self._rows() if known.run in marked]
+        if len(runs) < 2:
+            self.notify("Mark two or more runs with space first")
+            return
+        from tui.screens.compare import CompareScreen
+
+        self.app.push_screen(CompareScreen(self.context, runs))
+
+    def action_files(self) -> None:
+        """Browse the machine of the run under the cursor."""
+        from tui.screens.files import FilesScreen
+
+        known = self.chosen_run()
+        target, path = (known.target, f"runs/{known.run}") if known else ("local", "")
+        self.app.push_screen(FilesScreen(self.context, target, path))
+
     def action_demo(self) -> None:
         """Launch the demo on this machine and open it."""
         self.notify("Preparing the demo on this machine")
