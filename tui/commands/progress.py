@@ -75,13 +75,15 @@ def progress_printer(
 
 
 def _numbers(status: RunStatus) -> str:
-    parts = [
-        f"step {status.step}/{status.total}",
-        f"loss {number(status.loss)}",
-        f"lr {number(status.lr, 3)}",
-        f"grad norm {number(status.grad_norm, 3)}",
-        f"{number(status.tokens_per_s, 4)} tokens/s",
-    ]
+    parts = [f"step {status.step}/{status.total}"]
+    if status.loss is not None:
+        parts.append(f"loss {number(status.loss)}")
+    if status.lr is not None:
+        parts.append(f"lr {number(status.lr, 3)}")
+    if status.grad_norm is not None:
+        parts.append(f"grad norm {number(status.grad_norm, 3)}")
+    if status.tokens_per_s is not None:
+        parts.append(f"{number(status.tokens_per_s)} tokens/s")
     if status.eta_s is not None:
         parts.append(f"ETA {duration(status.eta_s)}")
     return "  ".join(parts)

@@ -10,14 +10,16 @@ from tui.commands.output import note, print_json
 from tui.commands.progress import progress_printer
 from tui.errors import Unreachable
 from tui.operations.runs import resolve
-from tui.operations.serve import close_server, open_server
+from tui.operations.serve import SERVE_IDLE_S, close_server, open_server
 
 
 def serve(arguments: argparse.Namespace) -> int:
     """Serve until Ctrl-C; a server that was there before is left running."""
     found = resolve(arguments.run, arguments.on, connect)
     with connect(found.target) as client:
-        server = open_server(client, found.run, found.step, idle_s=0, on_status=progress_printer(note))
+        server = open_server(
+            client, found.run, found.step, idle_s=SERVE_IDLE_S, on_status=progress_printer(note)
+        )
         if arguments.json:
             document = {
                 "run": server.run,

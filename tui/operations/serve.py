@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from presets.render import render_serve
 from remote_agent.protocol import ENDED, RunStatus
-from tui.errors import InvalidInput, RemoteError
+from tui.errors import InvalidInput, RemoteError, Unreachable
 from tui.operations import keys
 from tui.operations.checkpoints import choose_checkpoint
 from tui.operations.launch import launch_folder
@@ -20,6 +21,8 @@ from tui.state.run_id import new_run_id
 
 #: A served model is unloaded when nobody has asked it anything for this long.
 IDLE_S = 900.0
+#: The same for `finetui serve`, whose clients come and go; it also ends a server whose laptop was lost.
+SERVE_IDLE_S = 4 * 3600.0
 
 OnStatus = Callable[[RunStatus], None]
 
@@ -55,7 +58,12 @@ def open_server(
     reused = server is not None
     if server is None:
         server = _launch(client, spec, run, number, idle_s)
-    ready = wait_until(client, server.run, lambda status: status.port is not None, on_status)
+    try:
+        ready = wait_until(client, server.run, lambda status: status.port is not None, on_status)
+    except KeyboardInterrupt:
+        if not reused:
+            _abandon(client, server.run)
+        raise
     if ready.port is None or ready.state in ENDED:
         keys.forget(server.run)
         raise failure(ready)
@@ -64,6 +72,13 @@ def open_server(
     if key is None:
         raise RemoteError(f"the key of the server {server.run} is gone", remedy=f"finetui stop {server.run}")
     return Server(server.run, name, f"http://127.0.0.1:{port}/v1", key, reused)
+
+
+def _abandon(client: AgentClient, run: str) -> None:
+    """Stop a server that nobody waits for any more, where that can still be said."""
+    with contextlib.suppress(RemoteError, Unreachable):
+        stop_run(client, run, force=True)
+    keys.forget(run)
 
 
 def close_server(client: AgentClient, server: Server) -> None:
@@ -91,8 +106,10 @@ def _training_spec(client: AgentClient, run: str) -> dict[str, Any]:
 
 
 def _live_server(client: AgentClient, checkpoint: str) -> RunStatus | None:
-    """Return a server of this checkpoint that this laptop has the key of."""
+    """Return a server of this checkpoint that this laptop has the key of; keys of ended ones are dropped."""
     for status in fetch_runs(client):
+        if status.state in ENDED:
+            keys.forget(status.run)
         serves = status.kind == "serve" and status.parent == checkpoint
         if serves and status.state in ("preparing", "starting", "running") and keys.find(status.run):
             return status

@@ -144,3 +144,28 @@ def test_keys_are_forgotten() -> None:
     keys.forget(RUN)
     assert keys.find(RUN) is None
     assert keys.find("../x") is None
+
+
+def test_ctrl_c_while_it_loads_leaves_no_server_and_no_key(agent: ScriptedAgent, client: AgentClient) -> None:
+    def still_loading(params: dict) -> dict:
+        return {"run": params["run"], "state": "starting"}
+
+    def interrupt(status: object) -> None:
+        raise KeyboardInterrupt
+
+    agent.answers["run.launch"] = still_loading
+    agent.answers["run.get"] = still_loading
+    agent.answers["run.stop"] = still_loading
+    with pytest.raises(KeyboardInterrupt):
+        open_chat(client, RUN, on_status=interrupt)
+    (launched,) = launches(agent)
+    stops = [params for method, params in agent.requests if method == "run.stop"]
+    assert [params["run"] for params in stops] == [launched["run"]]
+    assert list(keys_dir().iterdir()) == []
+
+
+def test_keys_of_ended_servers_are_dropped(agent: ScriptedAgent, client: AgentClient) -> None:
+    first = open_chat(client, RUN).server.run
+    agent.update(first, state="finished", port=None)
+    second = open_chat(client, RUN).server.run
+    assert [path.name for path in keys_dir().iterdir()] == [second]
