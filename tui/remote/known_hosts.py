@@ -13,6 +13,7 @@ import hashlib
 import hmac
 import os
 import re
+import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum
@@ -173,6 +174,21 @@ def remember(file: Path, name: str, key_type: str, key: bytes) -> None:
         os.write(descriptor, line)
     finally:
         os.close(descriptor)
+
+
+def forget(file: Path, name: str) -> None:
+    """Take the lines about exactly ``name`` out of ``file``, all at once; raises OSError."""
+    try:
+        lines = file.read_text("utf-8", errors="surrogateescape").splitlines(keepends=True)
+    except FileNotFoundError:
+        return
+    kept = [line for line in lines if line.split(maxsplit=1)[:1] != [name]]
+    if kept == lines:
+        return
+    descriptor, temporary = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)
+    with os.fdopen(descriptor, "w", encoding="utf-8", errors="surrogateescape") as out:
+        out.writelines(kept)
+    Path(temporary).replace(file)
 
 
 def _hash_matches(names: str, name: str) -> bool:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import paramiko
 
 from tui.errors import RemoteError, Unreachable
 from tui.remote.ssh_ask import Ask
-from tui.remote.ssh_config import parse_address
+from tui.remote.ssh_config import Own, parse_address
 from tui.remote.ssh_dial import CHANNEL_TIMEOUT_S, Route, dial
 from tui.remote.ssh_forward import Forward
 from tui.remote.ssh_link import SshLink
@@ -136,13 +137,14 @@ class SshMachine:
             timer.cancel()
 
 
-def connect(address: str, ask: Ask, *, host_key_alias: str = "") -> SshMachine:
+def connect(address: str, ask: Ask, *, host_key_alias: str = "", identity: Path | None = None) -> SshMachine:
     """Connect and log in to ``address``, an alias of the SSH configuration or ``user@host:port``.
 
-    ``host_key_alias`` is the name under which the host key is kept, for machines whose address changes.
-    Raises InvalidInput for a malformed address or configuration and Unreachable for everything else.
+    ``host_key_alias`` is the name under which the host key is kept, for machines whose address changes;
+    ``identity`` the only key to offer. Raises InvalidInput for a malformed address or configuration,
+    HostKeyProblem and Unreachable for everything else.
     """
-    return SshMachine(dial(parse_address(address), ask, host_key_alias))
+    return SshMachine(dial(parse_address(address), ask, Own(host_key_alias, identity)))
 
 
 def _feed(link: SshLink, data: bytes) -> None:

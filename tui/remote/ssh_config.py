@@ -14,7 +14,7 @@ import re
 import shutil
 import socket
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from presets.errors import InvalidInput
@@ -38,6 +38,26 @@ class Address:
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{self.user + '@' if self.user else ''}{host}{f':{self.port}' if self.port else ''}"
+
+
+@dataclass(frozen=True)
+class Own:
+    """What finetui itself knows of a machine, before any configuration: for machines that it rented.
+
+    ``host_key_alias`` is the name under which the host key is kept, ``identity`` the only key to log in with.
+    """
+
+    host_key_alias: str = ""
+    identity: Path | None = None
+
+    def applied(self, config: SshConfig) -> SshConfig:
+        """Return ``config`` with what is known put in its place."""
+        if self.host_key_alias:
+            # Under a name of ours no file of the user's can vouch: strict would mean never.
+            config = replace(config, host_key_alias=self.host_key_alias.lower(), strict=False)
+        if self.identity:
+            config = replace(config, identity_files=(self.identity,), identities_only=True, identity_agent="")
+        return config
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,6 @@ import contextlib
 import logging
 import socket
 import threading
-from dataclasses import replace
 
 import paramiko
 from paramiko.packet import Packetizer
@@ -20,7 +19,7 @@ from paramiko.ssh_exception import IncompatiblePeer
 from tui.errors import Unreachable
 from tui.remote.ssh_ask import Ask
 from tui.remote.ssh_auth import authenticate
-from tui.remote.ssh_config import Address, SshConfig, effective_config
+from tui.remote.ssh_config import Address, Own, SshConfig, effective_config
 from tui.remote.ssh_host_keys import known_hosts_for, prefer_known_types, verify
 from tui.remote.ssh_socket import ProxyCommand, connect_tcp, start_proxy_command
 
@@ -81,21 +80,19 @@ class Route:
         stack.close()
 
 
-def dial(address: Address, ask: Ask, host_key_alias: str = "") -> Route:
+def dial(address: Address, ask: Ask, own: Own) -> Route:
     """Open a way to ``address``; raises InvalidInput for a broken configuration and Unreachable otherwise."""
     route = Route()
     try:
-        _open(route, address, ask, host_key_alias, _MAX_HOPS)
+        _open(route, address, ask, own, _MAX_HOPS)
     except BaseException:
         route.close()
         raise
     return route
 
 
-def _open(route: Route, address: Address, ask: Ask, alias: str, hops: int) -> None:
-    config = effective_config(address)
-    if alias:
-        config = replace(config, host_key_alias=alias.lower())
+def _open(route: Route, address: Address, ask: Ask, own: Own, hops: int) -> None:
+    config = own.applied(effective_config(address))
     if hops == 0:
         raise Unreachable(
             f"too many jump hosts before {config.where}",
@@ -105,7 +102,7 @@ def _open(route: Route, address: Address, ask: Ask, alias: str, hops: int) -> No
     _refuse_shell_proxies(config)
     if config.proxy_jump:
         first, *others = config.proxy_jump
-        _open(route, first, ask, "", hops - 1)
+        _open(route, first, ask, Own(), hops - 1)
         for jump in others:
             _start(route, effective_config(jump), _through(route.transport, effective_config(jump)), ask)
         _start(route, config, _through(route.transport, config), ask)

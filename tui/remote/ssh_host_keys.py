@@ -21,6 +21,15 @@ from tui.remote.ssh_ask import Ask, HostKeyQuestion
 from tui.remote.ssh_config import SshConfig
 
 
+class HostKeyProblem(Unreachable):
+    """The server's key is not to be trusted; ``changed`` when another one was known of it."""
+
+    def __init__(self, message: str, *, cause: str, remedy: str, fingerprint: str, changed: bool) -> None:
+        super().__init__(message, cause=cause, remedy=remedy)
+        self.fingerprint = fingerprint
+        self.changed = changed
+
+
 def own_known_hosts() -> Path:
     """Return finetui's own known_hosts file; the user's are read, never written."""
     return config_dir() / "known_hosts"
@@ -70,33 +79,39 @@ def _remember(name: str, kind: str, blob: bytes) -> None:
         ) from error
 
 
-def _refusal(config: SshConfig, kind: str, blob: bytes, finding: Finding) -> Unreachable:
+def _refusal(config: SshConfig, kind: str, blob: bytes, finding: Finding) -> HostKeyProblem:
     line = finding.line
     assert line is not None
     if finding.verdict is Verdict.REVOKED:
-        return Unreachable(
+        return HostKeyProblem(
             f"the host key of {config.known_hosts_name} is revoked",
             cause=f"{kind} {fingerprint(blob)} is marked @revoked in {line.place}",
             remedy="do not connect: the key is in the wrong hands; ask the machine's owner for a new one",
+            fingerprint=fingerprint(blob),
+            changed=False,
         )
-    return Unreachable(
+    return HostKeyProblem(
         f"the host key of {config.known_hosts_name} has changed",
         cause=f"{line.place} knows {line.key_type} {fingerprint(line.key)}, "
         f"the server presents {kind} {fingerprint(blob)}",
         remedy="somebody may be listening in. If the machine was set up anew and you trust it, remove the "
         f"old key: ssh-keygen -f {line.file} -R '{config.known_hosts_name}'",
+        fingerprint=fingerprint(blob),
+        changed=True,
     )
 
 
-def _unknown(config: SshConfig, kind: str, blob: bytes, authorities: tuple[KnownLine, ...]) -> Unreachable:
+def _unknown(config: SshConfig, kind: str, blob: bytes, authorities: tuple[KnownLine, ...]) -> HostKeyProblem:
     cause = f"it presents {kind} {fingerprint(blob)}, which no known_hosts file vouches for"
     if authorities:
         cause += f"; {authorities[0].place} trusts a certificate authority for it, which finetui does not use"
-    return Unreachable(
+    return HostKeyProblem(
         f"the host key of {config.known_hosts_name} is not known",
         cause=cause,
         remedy="compare the fingerprint with the machine's own, then answer yes when finetui asks, or log in "
         "once with ssh",
+        fingerprint=fingerprint(blob),
+        changed=False,
     )
 
 
