@@ -62,6 +62,13 @@ class _Stream:
     expected: int
 
 
+@dataclass(frozen=True)
+class Pending:
+    """A call on its way; ``reply(timeout_s)`` waits for it and raises what ``AgentClient.call`` does."""
+
+    reply: Callable[[float], Reply]
+
+
 class Subscription:
     """An open stream; ``close`` ends it."""
 
@@ -174,7 +181,11 @@ class AgentClient:
         timeout_s: float = REQUEST_TIMEOUT_S,
     ) -> Reply:
         """Like ``request``, with the payload of the reply."""
-        return self._call(method, params, payload, timeout_s, None)
+        return self.begin(method, params, payload).reply(timeout_s)
+
+    def begin(self, method: str, params: dict[str, Any] | None = None, payload: bytes = b"") -> Pending:
+        """Send a call and return at once; several may be on their way. Raises Unreachable."""
+        return self._begin(method, params, payload, None)
 
     def subscribe(
         self,
@@ -202,7 +213,7 @@ class AgentClient:
         params: dict[str, Any] = {"kind": kind, "every_s": every_s, "credit": CREDIT_BYTES}
         if run:
             params |= {"run": run, "o": offset, "gen": generation}
-        self._call("sub.open", params, b"", REQUEST_TIMEOUT_S, register)
+        self._begin("sub.open", params, b"", register).reply(REQUEST_TIMEOUT_S)
         return Subscription(self, opened[0])
 
     def unsubscribe(self, sub: int | str) -> None:
@@ -225,14 +236,13 @@ class AgentClient:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _call(
+    def _begin(
         self,
         method: str,
         params: dict[str, Any] | None,
         payload: bytes,
-        timeout_s: float,
         on_result: Callable[[Any], None] | None,
-    ) -> Reply:
+    ) -> Pending:
         call = _Call(on_result=on_result)
         number = next(self._ids)
         with self._lock:
@@ -241,10 +251,20 @@ class AgentClient:
             self._calls[number] = call
         try:
             self._send({"jsonrpc": "2.0", "id": number, "method": method, "params": params or {}}, payload)
+        except RemoteError:
+            self._forget(number)
+            raise
+        return Pending(lambda timeout_s: self._finish(method, number, call, timeout_s))
+
+    def _forget(self, number: int) -> None:
+        with self._lock:
+            self._calls.pop(number, None)
+
+    def _finish(self, method: str, number: int, call: _Call, timeout_s: float) -> Reply:
+        try:
             answered = call.done.wait(timeout_s)
         finally:
-            with self._lock:
-                self._calls.pop(number, None)
+            self._forget(number)
         if call.frame is not None:
             return _reply(method, call.frame)
         if answered or self._is_closed:
