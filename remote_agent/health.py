@@ -79,11 +79,12 @@ def _disk(places: Places, volume_bytes: int | None) -> list[Finding]:
 
 
 def _memory() -> list[Finding]:
-    memory = Machine().memory()
+    here = Machine.here()
+    memory = here.memory()
     if memory is None:
         return [Finding("memory", "warning", "unknown: there is no /proc/meminfo")]
     used, total = memory
-    text = f"{gib(total - used)} of {gib(total)} RAM free, {machine.cores()} cores"
+    text = f"{gib(total - used)} of {gib(total)} RAM free, {here.cores()} cores"
     if total < WARN_RAM:
         return [Finding("memory", "warning", text, "loading a 7B model needs about 16 GiB")]
     return [Finding("memory", "ok", text)]

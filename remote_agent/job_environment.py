@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from remote_agent import machine
 from remote_agent.job_spec import Step
 from remote_agent.places import Places
 from remote_agent.program import PACKAGE_ROOT
@@ -124,8 +125,8 @@ def has_gpu() -> bool:
 
 
 def usable_cores() -> int:
-    """Return the cores that this process may use, at least 1."""
-    return max(1, len(os.sched_getaffinity(0)))
+    """Return the cores that this process may use, the container's limit included, at least 1."""
+    return machine.cores()
 
 
 def free_port() -> int:

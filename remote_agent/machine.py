@@ -1,52 +1,85 @@
-"""CPU, memory and disk of this machine, or of the container that it is, from /proc and cgroup v2."""
+"""CPU, memory and disk of this machine or of the container that it is: psutil or /proc, under cgroup limits."""
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
-from dataclasses import dataclass
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+
+from remote_agent.cgroup import Cgroup
 
 KIB = 1024
+#: user nice system idle iowait irq softirq steal; guest time is part of user already.
+_TIMES = ("user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal")
 
 
 @dataclass(frozen=True)
 class CpuTimes:
-    """Clock ticks since boot, over all cores."""
+    """Processor time so far, over all cores that we may use; the unit is the same for both."""
 
-    busy: int
-    total: int
+    busy: float
+    total: float
 
 
 @dataclass(frozen=True)
 class Machine:
-    """Where the kernel tells; tests give other roots."""
+    """Where the kernel tells; tests give other roots. ``psutil`` is None where it can't be imported."""
 
     proc: Path = Path("/proc")
-    cgroup: Path = Path("/sys/fs/cgroup")
+    cgroup: Cgroup = field(default_factory=Cgroup)
+    psutil: Any = None
+    clock: Callable[[], float] = time.monotonic
+
+    @classmethod
+    def here(cls) -> Machine:
+        """Return the machine that we run on."""
+        try:
+            import psutil
+        except ImportError:
+            return cls()
+        return cls(psutil=psutil)
 
     def cpu_times(self) -> CpuTimes | None:
-        """Return the ticks spent so far, None where there is no /proc/stat."""
+        """Return the time spent so far, None where nobody tells.
+
+        Under a CPU limit it is our own use of what the limit gives, not that of the whole host.
+        """
+        cores, used = self.cgroup.cores(), self.cgroup.cpu_seconds()
+        if cores is not None and used is not None:
+            return CpuTimes(busy=used, total=cores * self.clock())
+        if self.psutil is not None:
+            found = self.psutil.cpu_times()
+            times = [float(getattr(found, name, 0.0)) for name in _TIMES]
+        else:
+            times = self._proc_stat()
+        if len(times) < 5:
+            return None
+        return CpuTimes(busy=sum(times) - times[3] - times[4], total=sum(times))
+
+    def _proc_stat(self) -> list[float]:
         try:
             first = (self.proc / "stat").read_text().split("\n", 1)[0].split()
-            ticks = [int(word) for word in first[1:9]]
+            return [float(word) for word in first[1:9]]
         except (OSError, ValueError):
-            return None
-        if len(ticks) < 5:
-            return None
-        # user nice system idle iowait irq softirq steal
-        return CpuTimes(busy=sum(ticks) - ticks[3] - ticks[4], total=sum(ticks))
+            return []
 
     def memory(self) -> tuple[int, int] | None:
         """Return (used, total) bytes: the container's limit where it has one, else the machine's."""
-        limit = self._cgroup_number("memory.max")
-        current = self._cgroup_number("memory.current")
         host = self._host_memory()
-        if limit is None or current is None or (host is not None and limit >= host[1]):
+        limited = self.cgroup.memory()
+        if limited is None or (host is not None and limited[1] >= host[1]):
             return host
-        return max(current - self._reclaimable(), 0), limit
+        return limited
 
     def _host_memory(self) -> tuple[int, int] | None:
+        if self.psutil is not None:
+            found = self.psutil.virtual_memory()
+            return int(found.total - found.available), int(found.total)
         try:
             lines = (self.proc / "meminfo").read_text().splitlines()
             values = {line.partition(":")[0]: int(line.split()[1]) * KIB for line in lines if "kB" in line}
@@ -55,33 +88,27 @@ class Machine:
         except (OSError, ValueError, KeyError):
             return None
 
-    def _cgroup_number(self, name: str) -> int | None:
-        try:
-            return int((self.cgroup / name).read_text())
-        except (OSError, ValueError):
-            return None  # no cgroup v2 here, or the word "max"
-
-    def _reclaimable(self) -> int:
-        """Page cache that the kernel gives back before it kills anybody."""
-        try:
-            for line in (self.cgroup / "memory.stat").read_text().splitlines():
-                if line.startswith("inactive_file "):
-                    return int(line.split()[1])
-        except (OSError, ValueError):
-            pass
-        return 0
+    def cores(self) -> int:
+        """Return the cores that we may use, at least 1; a limit of 2.5 cores counts as 3."""
+        limit = self.cgroup.cores()
+        allowed = _affinity()
+        return allowed if limit is None else max(1, min(allowed, math.ceil(limit)))
 
 
-def cores() -> int:
-    """Return the cores that we may run on."""
+def _affinity() -> int:
     try:
         return len(os.sched_getaffinity(0))
     except AttributeError:
         return os.cpu_count() or 1
 
 
+def cores() -> int:
+    """Return the cores of this machine that we may use, at least 1."""
+    return Machine().cores()
+
+
 def disk(path: Path) -> tuple[int, int] | None:
-    """Return (used, total) bytes of the file system that holds ``path``."""
+    """Return (used, total) bytes of the file system that holds ``path``, as df shows them."""
     try:
         usage = shutil.disk_usage(path)
     except OSError:

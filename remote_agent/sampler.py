@@ -31,7 +31,7 @@ class Sampler:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._places = places
-        self._kernel = kernel or Machine()
+        self._kernel = kernel or Machine.here()
         self._find_gpus = find_gpus
         self._clock = clock
         self._before: CpuTimes | None = None
@@ -57,7 +57,7 @@ class Sampler:
         return Sample(
             at=time.time(),
             cpu_percent=cpu,
-            cores=machine.cores(),
+            cores=self._kernel.cores(),
             ram_used_bytes=memory[0] if memory else None,
             ram_total_bytes=memory[1] if memory else None,
             disk_used_bytes=space[0] if space else None,

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
+import psutil
 import pytest
 
 from remote_agent import gpus
+from remote_agent.cgroup import Cgroup
 from remote_agent.gpus import GpuError
 from remote_agent.machine import Machine
 from remote_agent.places import Places
@@ -31,7 +34,7 @@ def kernel(tmp_path: Path) -> Machine:
     (proc / "meminfo").write_text(
         "MemTotal: 1000 kB\nMemFree: 1 kB\nMemAvailable: 400 kB\nHugePages_Total: 0\n"
     )
-    return Machine(proc, cgroup)
+    return Machine(proc, Cgroup(cgroup, tmp_path / "own"))
 
 
 def no_gpus() -> Callable[[], tuple[GpuSample, ...]]:
@@ -45,20 +48,84 @@ def test_cpu_is_the_share_since_the_sample_before(places: Places, kernel: Machin
     assert sampler.sample().cpu_percent == 75.0
 
 
-def test_memory_is_the_machines_without_a_limit(places: Places, kernel: Machine) -> None:
-    (kernel.cgroup / "memory.max").write_text("max\n")
+def test_memory_is_the_machines_without_a_limit(kernel: Machine) -> None:
+    (kernel.cgroup.root / "memory.max").write_text("max\n")
     assert kernel.memory() == (600 * 1024, 1000 * 1024)
 
 
-def test_memory_is_the_containers_with_one(kernel: Machine) -> None:
-    (kernel.cgroup / "memory.max").write_text("500000\n")
-    (kernel.cgroup / "memory.current").write_text("300000\n")
-    (kernel.cgroup / "memory.stat").write_text("anon 1\ninactive_file 100000\n")
+def write_v2(root: Path) -> None:
+    root.mkdir(parents=True, exist_ok=True)
+    (root / "memory.max").write_text("500000\n")
+    (root / "memory.current").write_text("300000\n")
+    (root / "memory.stat").write_text("anon 1\ninactive_file 100000\n")
+    (root / "cpu.max").write_text("250000 100000\n")
+    (root / "cpu.stat").write_text("usage_usec 10000000\nuser_usec 1\n")
+
+
+def write_v1(root: Path) -> None:
+    files = {
+        "memory/memory.limit_in_bytes": "500000",
+        "memory/memory.usage_in_bytes": "300000",
+        "memory/memory.stat": "cache 1\ntotal_inactive_file 100000",
+        "cpu/cpu.cfs_quota_us": "250000",
+        "cpu/cpu.cfs_period_us": "100000",
+        "cpuacct/cpuacct.usage": "10000000000",
+    }
+    for name, text in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(f"{text}\n")
+
+
+@pytest.mark.parametrize("write", [write_v2, write_v1])
+def test_a_containers_limits_count(kernel: Machine, write: Callable[[Path], None]) -> None:
+    write(kernel.cgroup.root)
+    assert kernel.memory() == (200000, 500000)
+    assert kernel.cgroup.cores() == 2.5
+    assert 1 <= kernel.cores() <= 3
+
+
+def test_the_group_below_the_mount_is_ours_outside_a_container(kernel: Machine) -> None:
+    kernel.cgroup.own.write_text("0::/user.slice/finetui.scope\n")
+    write_v2(kernel.cgroup.root / "user.slice" / "finetui.scope")
     assert kernel.memory() == (200000, 500000)
 
 
+def test_no_limit_in_the_words_of_either_version(kernel: Machine) -> None:
+    (kernel.cgroup.root / "cpu.max").write_text("max 100000\n")
+    (kernel.cgroup.root / "memory").mkdir()
+    (kernel.cgroup.root / "memory" / "memory.limit_in_bytes").write_text("9223372036854771712\n")
+    (kernel.cgroup.root / "memory" / "memory.usage_in_bytes").write_text("1\n")
+    assert kernel.cgroup.cores() is None
+    assert kernel.memory() == (600 * 1024, 1000 * 1024)
+
+
+def test_under_a_cpu_limit_the_share_is_that_of_the_limit(places: Places, kernel: Machine) -> None:
+    now = 100.0
+    limited = replace(kernel, clock=lambda: now)
+    write_v2(limited.cgroup.root)
+    sampler = Sampler(places, kernel=limited, find_gpus=no_gpus)
+    assert sampler.sample().cpu_percent is None
+    (limited.cgroup.root / "cpu.stat").write_text("usage_usec 15000000\n")
+    now = 104.0
+    assert sampler.sample().cpu_percent == 50.0, "5 s used of 4 s times 2.5 cores"
+
+
+def test_psutil_and_proc_agree(tmp_path: Path) -> None:
+    cgroup = Cgroup(tmp_path / "none", tmp_path / "none")
+    plain, rich = Machine(cgroup=cgroup), Machine(cgroup=cgroup, psutil=psutil)
+    from_proc, from_psutil = plain.memory(), rich.memory()
+    assert from_proc is not None
+    assert from_psutil is not None
+    assert from_proc[1] == from_psutil[1]
+    ticks, seconds = plain.cpu_times(), rich.cpu_times()
+    assert ticks is not None
+    assert seconds is not None
+    assert ticks.total / 100 == pytest.approx(seconds.total, rel=0.01)
+    assert ticks.busy / 100 == pytest.approx(seconds.busy, rel=0.05)
+
+
 def test_what_cannot_be_shown_is_said(places: Places, tmp_path: Path) -> None:
-    nothing = Machine(tmp_path / "no-proc", tmp_path / "no-cgroup")
+    nothing = Machine(tmp_path / "no-proc", Cgroup(tmp_path / "no-cgroup", tmp_path / "no-own"))
     sample = Sampler(places, kernel=nothing, find_gpus=no_gpus).sample()
     assert [text.partition(":")[0] for text in sample.missing] == ["memory", "GPU", "CPU"]
     assert "no NVIDIA driver found" in sample.missing[1]
