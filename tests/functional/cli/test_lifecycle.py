@@ -99,8 +99,9 @@ def test_following_survives_the_agent(start_run: StartRun) -> None:
     assert process.stdout is not None
     first = process.stdout.readline()
     os.kill(agent_pid(), signal.SIGKILL)
-    rest, _ = process.communicate(timeout=60)
-    assert process.returncode == 0
+    rest = process.stdout.read()
+    process.stdout.close()
+    assert process.wait(60) == 0
     steps = [json.loads(line).get("step") for line in (first + rest).splitlines() if '"log"' in line]
     assert steps == list(range(1, 61)), "nothing lost, nothing twice"
 
