@@ -7,12 +7,16 @@ from dataclasses import dataclass
 from typing import Literal
 
 from presets.dataset import DataReport
-from presets.models import architecture
-from presets.sizing import Estimate, checkpoint_bytes, environment_bytes, estimate
+from presets.models import Architecture, architecture
+from presets.sizing import (
+    Estimate,
+    checkpoint_bytes,
+    environment_bytes,
+    estimate,
+    trainable_parameters,
+)
 from presets.spec import RunSpec
-
-#: A share of the card that an estimate may fill before it is called tight; it is within 10 %.
-_TIGHT = 0.85
+from presets.verdict import judge, what_fits
 
 
 @dataclass(frozen=True)
@@ -72,7 +76,8 @@ def _check_data(spec: RunSpec, report: DataReport) -> list[Finding]:
         reason = f"{report.empties} of {report.rows} rows have an empty turn."
         findings.append(Finding("warning", "data", reason, "Fill them in or take them out."))
     if report.duplicates:
-        reason = f"{report.duplicates} of the first {report.compared_rows} rows are duplicates."
+        about = "" if report.duplicates_exact else "About "
+        reason = f"{about}{report.duplicates} of {report.rows} rows are duplicates."
         findings.append(Finding("note", "data", reason, "Take them out unless they weigh more on purpose."))
     if report.ignored:
         reason = f"Columns that are not used: {', '.join(report.ignored[:10])}."
@@ -131,12 +136,17 @@ def _check_machine(spec: RunSpec, machine: Machine) -> list[Finding]:
         reason = f"The shape of {spec.model} is not known, so whether it fits can't be said."
         return [*findings, Finding("note", "model", reason, "Watch the VRAM of the first steps.")]
     need = estimate(spec, arch, spec.gpus)
-    findings += _check_vram(spec, machine, need, arch.parameters)
+    findings += _check_vram(spec, machine, need, arch)
     if machine.ram_bytes is not None and machine.gpus and need.host_bytes > machine.ram_bytes:
         reason = f"It needs about {_gb(need.host_bytes)} of host memory; there are {_gb(machine.ram_bytes)}."
         fix = "Turn offload off, use fewer ranks, or a machine with more memory."
         findings.append(Finding("error", "ram", reason, fix))
-    return [*findings, *_check_disk(spec, machine, need.disk_bytes, checkpoint_bytes(spec, arch))]
+    return [
+        *findings,
+        *_check_disk(
+            spec, machine, need.disk_bytes, checkpoint_bytes(spec, arch, trainable_parameters(spec, arch))
+        ),
+    ]
 
 
 def _check_disk(spec: RunSpec, machine: Machine, need: int, checkpoint: int) -> list[Finding]:
@@ -152,17 +162,22 @@ def _check_disk(spec: RunSpec, machine: Machine, need: int, checkpoint: int) -> 
     return [Finding("warning", "disk", reason, fix)]
 
 
-def _check_vram(spec: RunSpec, machine: Machine, need: Estimate, parameters: int) -> list[Finding]:
+def _check_vram(spec: RunSpec, machine: Machine, need: Estimate, arch: Architecture) -> list[Finding]:
     if not machine.gpus:
-        return _check_cpu(spec, machine, need, parameters)
+        return _check_cpu(spec, machine, need, arch.parameters)
     name, vram = min(machine.gpus, key=lambda gpu: gpu[1])
-    reason = f"It needs about {_gb(need.per_gpu_bytes)} on each GPU; {name} has {_gb(vram)}."
-    fix = "Use --set method=lora or qlora, a higher zero_stage, offload, a smaller micro_batch or cutoff_len."
-    if need.per_gpu_bytes > vram:
+    verdict = judge(need, vram)
+    if verdict == "fits":
+        return []
+    reason = (
+        f"It needs about {_gb(need.per_gpu_bytes)} on each GPU ({_gb(need.low_bytes)} to "
+        f"{_gb(need.high_bytes)}); {name} has {_gb(vram)}."
+    )
+    ways = what_fits(spec, arch, spec.gpus, vram)
+    fix = f"Use {' or '.join(ways[:3])}." if ways else "Use more or larger cards, or a smaller model."
+    if verdict == "no":
         return [Finding("error", "vram", reason, fix)]
-    if need.per_gpu_bytes > _TIGHT * vram:
-        return [Finding("warning", "vram", "Tight. " + reason, fix)]
-    return []
+    return [Finding("warning", "vram", "Tight. " + reason, fix)]
 
 
 #: Above this a CPU takes longer for one step than a person waits.

@@ -33,7 +33,7 @@ def train_job(spec: RunSpec) -> dict[str, Any]:
         "model": spec.model,
         "trainer": spec.trainer,
         "ranks": spec.gpus,
-        "environment": environment(spec.trainer),
+        "environment": environment(spec),
         "steps": [*_model_steps(spec), {"name": "train", "argv": _launch(spec, _ENTRY), "env": {}}],
         "resume": {"step": "train", "argv": ["resume_from_checkpoint={checkpoint}"]},
         "config": spec.to_dict(),
@@ -56,7 +56,7 @@ def serve_job(config: dict[str, Any], run: str, step: int | None, idle_s: float)
         "model": spec.model,
         "trainer": spec.trainer,
         "ranks": 1,
-        "environment": environment(spec.trainer),
+        "environment": environment(spec),
         "steps": [
             {
                 "name": "serve",
@@ -75,18 +75,34 @@ def serve_job(config: dict[str, Any], run: str, step: int | None, idle_s: float)
     }
 
 
-def environment(trainer: str) -> dict[str, Any]:
-    """Return the trainer's environment as the agent builds it; raises InvalidInput when it has no pins."""
-    pins = resources.files("presets") / "trainers" / f"{trainer}.txt"
-    late = resources.files("presets") / "trainers" / f"{trainer}-late.txt"
+def environment(spec: RunSpec) -> dict[str, Any]:
+    """Return the environment that the run needs, as the agent builds it; raises InvalidInput without pins.
+
+    What only some runs need is added to the trainer's pins, so that the others' environment stays as it is.
+    """
+    folder = resources.files("presets")
+    pins = folder / "trainers" / f"{spec.trainer}.txt"
+    late = folder / "trainers" / f"{spec.trainer}-late.txt"
     if not pins.is_file():
-        raise InvalidInput(f"There are no pins for the trainer {trainer!r}.", remedy="Reinstall finetui.")
+        raise InvalidInput(
+            f"There are no pins for the trainer {spec.trainer!r}.", remedy="Reinstall finetui."
+        )
+    text = pins.read_text(encoding="utf-8")
+    extras = [
+        (folder / "extras" / f"{name}.txt").read_text(encoding="utf-8") for name in extra_packages(spec)
+    ]
     return {
-        "name": trainer,
-        "pins": pins.read_text(encoding="utf-8"),
+        "name": spec.trainer,
+        "pins": text + "".join(extra for extra in extras if extra.strip() not in text.splitlines()),
         "late_pins": late.read_text(encoding="utf-8") if late.is_file() else "",
-        "probe": [trainer, "deepspeed"],
+        "probe": [spec.trainer, "deepspeed"],
     }
+
+
+def extra_packages(spec: RunSpec) -> tuple[str, ...]:
+    """Return the packages of ``extras/`` that the run needs: LLaMA-Factory refuses to start without them."""
+    needed = {"bitsandbytes": spec.quantization_bit is not None, "liger-kernel": spec.liger}
+    return tuple(name for name, is_needed in needed.items() if is_needed)
 
 
 def command_by_hand(spec: RunSpec) -> str:

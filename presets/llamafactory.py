@@ -27,28 +27,30 @@ def train_arguments(spec: RunSpec) -> dict[str, Any]:
     }
 
 
-def dataset_info(is_text: bool) -> dict[str, Any]:
-    """Describe the normalised dataset.
+def dataset_info(stage: str) -> dict[str, Any]:
+    """Describe the normalised dataset: text for pt, pairs for dpo, else conversations.
 
     Formatting ``sharegpt`` with these tags, because ``openai`` in 0.9.5 adds a system prompt of its own
     ("detailed thinking off") to every row.
     """
-    if is_text:
+    if stage == "pt":
         return {DATASET: {"file_name": "train.jsonl", "columns": {"prompt": "text"}}}
-    return {
-        DATASET: {
-            "file_name": "train.jsonl",
-            "formatting": "sharegpt",
-            "columns": {"messages": "messages"},
-            "tags": {
-                "role_tag": "role",
-                "content_tag": "content",
-                "user_tag": "user",
-                "assistant_tag": "assistant",
-                "system_tag": "system",
-            },
-        }
+    info: dict[str, Any] = {
+        "file_name": "train.jsonl",
+        "formatting": "sharegpt",
+        "columns": {"messages": "messages"},
+        "tags": {
+            "role_tag": "role",
+            "content_tag": "content",
+            "user_tag": "user",
+            "assistant_tag": "assistant",
+            "system_tag": "system",
+        },
     }
+    if stage == "dpo":
+        info["ranking"] = True
+        info["columns"] |= {"chosen": "chosen", "rejected": "rejected"}
+    return {DATASET: info}
 
 
 def finetuning_type(method: str) -> str:
@@ -85,6 +87,8 @@ def _method(spec: RunSpec) -> dict[str, Any]:
             "lora_dropout": spec.lora_dropout,
             "lora_target": spec.lora_target,
         }
+    if spec.stage == "dpo":
+        keys |= {"pref_beta": spec.pref_beta, "pref_loss": spec.pref_loss}
     if spec.zero_stage is not None:
         keys["deepspeed"] = DEEPSPEED_FILE
     return keys

@@ -26,6 +26,9 @@ __all__ = ["Prepared", "render", "render_serve", "serve_job"]
 
 serve_job = jobs.serve_job
 
+#: Raw trainer keys that change the text which the model sees.
+_PROMPT_KEYS = frozenset({"enable_thinking", "default_system", "tool_format"})
+
 
 @dataclass(frozen=True)
 class Prepared:
@@ -45,7 +48,7 @@ def render(spec: RunSpec, data_path: Path, mapping: Mapping | None, folder: Path
     disk is full; nothing is left behind then.
     """
     job = jobs.train_job(spec)
-    is_text = _is_text(spec, data_path, mapping)
+    _check_stage(spec, data_path, mapping)
 
     def write(place: Path) -> int:
         _write_yaml(place / jobs.TRAIN_FILE, train_arguments(spec))
@@ -56,7 +59,7 @@ def render(spec: RunSpec, data_path: Path, mapping: Mapping | None, folder: Path
             _write_yaml(place / jobs.MODEL_FILE, _tiny_model(spec))
         _write_script(place / "command.sh", spec)
         (place / "data").mkdir()
-        _write_json(place / "data" / "dataset_info.json", dataset_info(is_text))
+        _write_json(place / "data" / "dataset_info.json", dataset_info(spec.stage))
         return write_rows(data_path, mapping, place / "data" / "train.jsonl")
 
     rows = _all_or_nothing(folder, write)
@@ -72,6 +75,8 @@ def render_serve(config: dict[str, Any], run: str, step: int | None, idle_s: flo
         "finetuning_type": finetuning_type(spec.method),
         "infer_backend": "huggingface",
         "trust_remote_code": False,
+        # What shapes the prompt in training shapes it in chat.
+        **{key: value for key, value in spec.trainer_args.items() if key in _PROMPT_KEYS},
     }
 
     def write(place: Path) -> int:
@@ -82,8 +87,14 @@ def render_serve(config: dict[str, Any], run: str, step: int | None, idle_s: flo
     return Prepared(folder, job, _files(folder), jobs.command_of(job))
 
 
-def _is_text(spec: RunSpec, data_path: Path, mapping: Mapping | None) -> bool:
+def _check_stage(spec: RunSpec, data_path: Path, mapping: Mapping | None) -> None:
     layout = recognise(data_path, next(read_rows(data_path)).values, mapping)
+    if spec.stage == "dpo":
+        raise InvalidInput(
+            f"{data_path} has no pairs of answers, and the stage is dpo.",
+            cause="Stage dpo learns from a chosen and a rejected answer to the same prompt.",
+            remedy="Use --set stage=sft --set packing=false for this data.",
+        )
     if layout.is_text != (spec.stage == "pt"):
         kind = "plain text" if layout.is_text else "conversations"
         wanted = "sft" if spec.stage == "pt" else "pt"
@@ -92,7 +103,6 @@ def _is_text(spec: RunSpec, data_path: Path, mapping: Mapping | None) -> bool:
             cause="Stage sft trains on conversations, stage pt continues plain text.",
             remedy=f"Use --set stage={wanted}, or say which columns are what with --map.",
         )
-    return layout.is_text
 
 
 def _all_or_nothing(folder: Path, write: Callable[[Path], int]) -> int:

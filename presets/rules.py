@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 _POSITIVE = (
     "gpus", "cutoff_len", "micro_batch", "gradient_accumulation", "epochs", "max_steps", "learning_rate",
     "max_grad_norm", "lora_rank", "lora_alpha", "save_steps", "save_limit", "logging_steps", "eval_steps",
+    "pref_beta",
 )  # fmt: skip
 _NOT_NEGATIVE = ("warmup", "weight_decay", "lora_dropout", "eval_share", "seed")
 _SHARES = ("lora_dropout", "eval_share")
@@ -127,6 +128,12 @@ def _combinations(spec: RunSpec) -> list[tuple[bool, str, str, str]]:
             "neat_packing",
             "Neat packing is for supervised fine-tuning (stage sft).",
             "Use --set neat_packing=false.",
+        ),
+        (
+            spec.packing and spec.stage == "dpo",
+            "packing",
+            "Pairs of answers can't be packed (stage dpo).",
+            "Use --set packing=false.",
         ),
         (
             isinstance(spec.warmup, float) and spec.warmup >= 1,

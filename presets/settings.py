@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import types
 import typing
 from collections.abc import Sequence
@@ -86,9 +87,15 @@ def _parse_set(item: str, struct: type[msgspec.Struct]) -> Setting:
     return Setting(outer, {inner: value}, where)
 
 
+@functools.cache
+def _types(struct: type[msgspec.Struct]) -> dict[str, Any]:
+    """Types of the fields by name; msgspec works them out anew at every call."""
+    return {field.name: field.type for field in msgspec.structs.fields(struct)}
+
+
 def check_known(key: str, where: str, struct: type[msgspec.Struct]) -> None:
     """Raise InvalidInput with the nearest names when ``key`` is no field of ``struct``."""
-    names = [field.name for field in msgspec.structs.fields(struct)]
+    names = _types(struct)
     if key in names:
         return
     near = difflib.get_close_matches(key, [*names, *ALIASES], n=3, cutoff=0.55)
@@ -104,14 +111,14 @@ def check_known(key: str, where: str, struct: type[msgspec.Struct]) -> None:
 def convert(setting: Setting, struct: type[msgspec.Struct]) -> Any:
     """Return the value with the type of its field; raises InvalidInput saying the type expected."""
     check_known(setting.key, setting.where, struct)
-    field = next(field for field in msgspec.structs.fields(struct) if field.name == setting.key)
+    kind = _types(struct)[setting.key]
     try:
-        return msgspec.convert(setting.value, field.type, strict=True)
+        return msgspec.convert(setting.value, kind, strict=True)
     except msgspec.ValidationError as error:
         raise InvalidInput(
-            f"{setting.where}: {setting.key} must be {words_for(field.type)}, not {_shown(setting.value)}.",
+            f"{setting.where}: {setting.key} must be {words_for(kind)}, not {_shown(setting.value)}.",
             cause=str(error) if isinstance(setting.value, dict) else "",
-            remedy=_type_remedy(setting, field.type),
+            remedy=_type_remedy(setting, kind),
         ) from error
 
 

@@ -31,7 +31,8 @@ class RunSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     preset: str
     model: str
     trainer: Literal["llamafactory"] = "llamafactory"
-    stage: Literal["sft", "pt"] = "sft"
+    #: Supervised fine-tuning, preference pairs, or plain text continued.
+    stage: Literal["sft", "dpo", "pt"] = "sft"
     method: Literal["full", "freeze", "lora", "qlora"]
     quantization_bit: Literal[4, 8] | None = None
     template: str
@@ -65,6 +66,10 @@ class RunSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     #: ``all`` linear layers, or names separated by commas.
     lora_target: str = "all"
 
+    #: How far DPO may leave the reference (its beta), and which of its losses.
+    pref_beta: float = 0.1
+    pref_loss: Literal["sigmoid", "hinge", "ipo", "orpo", "simpo"] = "sigmoid"
+
     precision: Literal["bf16", "fp16", "fp32"] = "bf16"
     gradient_checkpointing: bool = True
     packing: bool = False
@@ -94,19 +99,23 @@ class RunSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         return dict(msgspec.to_builtins(self))
 
 
+#: The keys that a preset can't do without.
+_REQUIRED = tuple(field.name for field in msgspec.structs.fields(RunSpec) if field.required)
+
+
 def resolve(preset_name: str, sets: Sequence[str] = (), *, extra_dirs: Sequence[Path] = ()) -> RunSpec:
     """Return the preset with its ``KEY=VALUE`` overrides applied.
 
     Raises InvalidInput for an unknown preset, an unknown key, a value of the wrong type, and values that
     can't work together; each names its place and the fix.
     """
-    document = catalog.load(preset_name, extra_dirs)
-    settings = {key: Setting(key, value, document.where(key)) for key, value in document.values.items()}
+    recipe = catalog.load(preset_name, extra_dirs)
+    settings = dict(recipe.settings)
     for setting in parse_sets(sets, RunSpec):
         settings[setting.key] = _merged(settings.get(setting.key), setting)
     settings["preset"] = Setting("preset", preset_name, "the preset's name")
     values = {key: convert(setting, RunSpec) for key, setting in settings.items()}
-    _check_complete(values, document.source)
+    _check_complete(values, recipe.source)
     spec = RunSpec(**values)
     check_together(spec, {key: setting.where for key, setting in settings.items()})
     return spec
@@ -133,9 +142,7 @@ def _merged(before: Setting | None, override: Setting) -> Setting:
 
 
 def _check_complete(values: dict[str, Any], source: str) -> None:
-    missing = [
-        field.name for field in msgspec.structs.fields(RunSpec) if field.required and field.name not in values
-    ]
+    missing = [name for name in _REQUIRED if name not in values]
     if missing:
         raise InvalidInput(
             f"{source} lacks {', '.join(missing)}.", remedy=f"Add a line `{missing[0]}: ...` to the preset."

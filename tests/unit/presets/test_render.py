@@ -36,7 +36,10 @@ def rows(tmp_path: Path) -> Path:
 
 def prepared(rows: Path, name: str, *sets: str) -> tuple[Prepared, dict[str, Any]]:
     folder = rows.parent / "a folder" / name
-    result = render(resolve(name, sets), rows, None, folder)
+    spec = resolve(name, sets)
+    if spec.stage == "pt":
+        rows.write_text('{"text": "once upon a time"}\n')
+    result = render(spec, rows, None, folder)
     return result, yaml.safe_load((folder / "llamafactory.yaml").read_text())
 
 
@@ -49,7 +52,9 @@ def test_every_preset_renders_a_folder_that_stands_alone(rows: Path, name: str) 
     assert keys["template"] == spec.template
     assert keys["eval_strategy"] == "no"
     assert keys["dataset_dir"] == "data"
-    for name_in_folder in (keys["deepspeed"], "data/dataset_info.json", "data/train.jsonl", "command.sh"):
+    assert ("deepspeed" in keys) == (spec.zero_stage is not None)
+    written = [keys["deepspeed"]] if "deepspeed" in keys else []
+    for name_in_folder in (*written, "data/dataset_info.json", "data/train.jsonl", "command.sh"):
         assert name_in_folder in result.files
     for file in result.files:
         assert str(rows.parent) not in (result.folder / file).read_text()
@@ -63,6 +68,9 @@ def test_a_job_is_json_and_uses_only_the_placeholders_of_the_contract(rows: Path
     assert set(re.findall(r"\{(\w+)\}", text)) <= PLACEHOLDERS
     assert "llamafactory==" in job["environment"]["pins"]
     assert "deepspeed==" in job["environment"]["late_pins"]
+    spec = resolve(name)
+    assert ("bitsandbytes==" in job["environment"]["pins"]) == (spec.method == "qlora")
+    assert ("liger-kernel==" in job["environment"]["pins"]) == spec.liger
     assert job["config"]["preset"] == name
     assert str(rows.parent) not in json.dumps(job)
 
@@ -136,6 +144,12 @@ def test_overrides_reach_the_yaml_and_raw_keys_win(rows: Path) -> None:
 def test_a_quantised_run_is_lora_on_a_quantised_base(rows: Path) -> None:
     _, keys = prepared(rows, "mistral-7b-instruct-lora", "method=qlora", "quantization_bit=4")
     assert (keys["finetuning_type"], keys["quantization_bit"]) == ("lora", 4)
+
+
+def test_what_shapes_the_prompt_in_training_shapes_it_in_chat(tmp_path: Path) -> None:
+    render_serve(resolve("qwen3-8b-lora").to_dict(), "R", 5, 900, tmp_path / "serve")
+    keys = yaml.safe_load((tmp_path / "serve/serve.yaml").read_text())
+    assert (keys["template"], keys["enable_thinking"]) == ("qwen3", False)
 
 
 def test_a_full_folder_is_left_as_it_is(rows: Path, tmp_path: Path) -> None:
