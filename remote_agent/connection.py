@@ -46,8 +46,8 @@ class Stream(Protocol):
     def take(self, now: float) -> bytes | None:
         """Return the next frame, None when there is nothing yet."""
 
-    def ack(self, offset: int) -> None:
-        """Note that the client consumed all bytes up to ``offset``."""
+    def ack(self, offset: int, credit: int | None = None) -> None:
+        """Note that the client consumed all bytes up to ``offset``, and the credit it gives now."""
 
     def close(self) -> None:
         """Let go of what it holds."""
@@ -140,9 +140,9 @@ class Connection:
         """Handle a notification; JSON-RPC leaves the ones that make no sense unanswered."""
         params = header.get("params")
         if header.get("method") == "sub.ack" and isinstance(params, dict):
-            sub, offset = params.get("sub"), params.get("o")
+            sub, offset, credit = params.get("sub"), params.get("o"), params.get("credit")
             if type(sub) is int and type(offset) is int and sub in self.streams:
-                self.streams[sub].ack(offset)
+                self.streams[sub].ack(offset, credit if type(credit) is int else None)
                 self.wake()
 
     def _answered(self, request: object, task: asyncio.Task[Result]) -> None:

@@ -34,7 +34,7 @@ class NewestStream:
         params = {"sub": self.sub, self._key: self._value}
         return encode({"jsonrpc": "2.0", "method": self._method, "params": params})
 
-    def ack(self, offset: int) -> None:
+    def ack(self, offset: int, credit: int | None = None) -> None:
         """Nothing to do: what conflates needs no credit."""
 
     def close(self) -> None:

@@ -31,7 +31,8 @@ Methods (params -> result). Every mutating one is idempotent: a lost reply means
                                                                   "" is the state directory
 ``file.read``      path, o, max                                 size + payload
 ``sub.open``       kind, run, o, gen="", every_s, credit        sub; kinds: log, metrics, runs, samples
-``sub.ack``        sub, o                                       notification: bytes up to ``o`` were consumed
+``sub.ack``        sub, o, credit=null                          notification: bytes up to ``o`` were consumed,
+                                                                ``credit`` more may be on their way now
 ``sub.close``      sub                                          {}
 ``agent.handover`` build, version                               {leaving}: true when it makes room for a
                                                                   newer build; the connection then ends

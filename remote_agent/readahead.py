@@ -31,7 +31,7 @@ class ReadAhead:
         self._clock = clock
         self._frames: deque[bytes] = deque()
         self._reading: asyncio.Future[list[bytes]] | None = None
-        self._acked: int | None = None
+        self._acked: tuple[int, int | None] | None = None
         self._abandoned = False
 
     @property
@@ -56,12 +56,12 @@ class ReadAhead:
             self._reading.add_done_callback(self._was_read)
         return self._frames.popleft() if self._frames else None
 
-    def ack(self, offset: int) -> None:
+    def ack(self, offset: int, credit: int | None = None) -> None:
         """Note that the client consumed all bytes up to ``offset``; told to the stream between two reads."""
         if self._reading is None:
-            self._stream.ack(offset)
+            self._stream.ack(offset, credit)
         else:
-            self._acked = offset
+            self._acked = (offset, credit)
 
     def close(self) -> None:
         """Let go of the file, after a read that is under way."""
@@ -86,6 +86,6 @@ class ReadAhead:
             return
         self._frames.extend(reading.result())
         if self._acked is not None:
-            self._stream.ack(self._acked)
+            self._stream.ack(*self._acked)
             self._acked = None
         self._wake()

@@ -82,7 +82,7 @@ class FileStream:
         self._path = path
         self._offset = offset
         self._acked = offset
-        self._credit = min(max(credit, MIN_CREDIT_BYTES), MAX_CREDIT_BYTES)
+        self._credit = _clamped(credit)
         self._gen = _parse_generation(gen)
         self._foreign_gen = bool(gen) and self._gen is None
         self._ended = ended
@@ -91,8 +91,10 @@ class FileStream:
         self._size = 0
         self._poll_s = FAST_POLL_S
 
-    def ack(self, offset: int) -> None:
-        """Note that the client consumed all bytes up to ``offset``."""
+    def ack(self, offset: int, credit: int | None = None) -> None:
+        """Note that the client consumed all bytes up to ``offset``, and the credit it gives from now on."""
+        if credit is not None:
+            self._credit = _clamped(credit)
         self._acked = max(self._acked, min(offset, self._offset))
         if self.due is None:
             self.due = self._clock()
@@ -183,6 +185,10 @@ class FileStream:
 
     def _event(self, method: str, **params: Any) -> dict[str, Any]:
         return {"jsonrpc": "2.0", "method": method, "params": {"sub": self.sub, **params}}
+
+
+def _clamped(credit: int) -> int:
+    return min(max(credit, MIN_CREDIT_BYTES), MAX_CREDIT_BYTES)
 
 
 def _parse_generation(text: str) -> Generation | None:

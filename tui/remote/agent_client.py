@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import math
 import queue
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any
 
 from remote_agent.protocol import (
     CREDIT_BYTES,
@@ -20,9 +22,11 @@ from remote_agent.protocol import (
     from_wire,
 )
 from tui.errors import FinetuiError, RemoteError, Unreachable
+from tui.remote.credit import Credit
 from tui.remote.heartbeat import Heartbeat
 from tui.remote.link import Link
 from tui.remote.machine import Machine
+from tui.remote.replies import Pending, Reply, read_reply, refusal
 from tui.remote.streams import (
     NOTIFICATIONS,
     OnEvent,
@@ -36,22 +40,18 @@ REQUEST_TIMEOUT_S = 30.0
 _TICK_S = 1.0
 _READ_BYTES = 256 * 1024
 _CLIENT = "finetui"
+_QUICK = frozenset({"hello", "ping", "sub.open"})
 #: Stream frames kept for a sub.open that is not answered yet: the credit of several files.
 _MAX_EARLY = 64
-
-
-@dataclass(frozen=True)
-class Reply:
-    """The result of a call with the raw bytes that came along."""
-
-    result: Any
-    payload: bytes = b""
 
 
 @dataclass
 class _Call:
     done: threading.Event = field(default_factory=threading.Event)
     frame: Frame | None = None
+    sent: float = field(default_factory=time.monotonic)
+    #: Answered without work: its time is the round trip.
+    quick: bool = False
     #: For sub.open: run in the reader thread, so that no stream frame can come before it.
     on_result: Callable[[Any], None] | None = None
 
@@ -60,13 +60,7 @@ class _Call:
 class _Stream:
     on_event: OnEvent
     expected: int
-
-
-@dataclass(frozen=True)
-class Pending:
-    """A call on its way; ``reply(timeout_s)`` waits for it and raises what ``AgentClient.call`` does."""
-
-    reply: Callable[[float], Reply]
+    credit: Credit
 
 
 class Subscription:
@@ -108,6 +102,8 @@ class AgentClient:
         self._calls: dict[int, _Call] = {}
         self._streams: dict[int | str, _Stream] = {}
         self._early: list[tuple[int | str, StreamEvent]] = []
+        #: The shortest one seen; calls that need no work on the other side measure it.
+        self._round_trip_s = math.inf
         self._closed_because = ""
         self._remedy = ""
         self._is_closed = False
@@ -207,7 +203,7 @@ class AgentClient:
             sub = result.get("sub") if isinstance(result, dict) else result
             if not isinstance(sub, int | str):
                 raise ProtocolError(f"sub.open: no subscription id in {result!r}")
-            self._streams[sub] = _Stream(on_event, offset)
+            self._streams[sub] = _Stream(on_event, offset, Credit(offset, lambda: self._round_trip_s))
             opened.append(sub)
 
         params: dict[str, Any] = {"kind": kind, "every_s": every_s, "credit": CREDIT_BYTES}
@@ -243,7 +239,7 @@ class AgentClient:
         payload: bytes,
         on_result: Callable[[Any], None] | None,
     ) -> Pending:
-        call = _Call(on_result=on_result)
+        call = _Call(quick=method in _QUICK, on_result=on_result)
         number = next(self._ids)
         with self._lock:
             if self._is_closed:
@@ -266,7 +262,7 @@ class AgentClient:
         finally:
             self._forget(number)
         if call.frame is not None:
-            return _reply(method, call.frame)
+            return read_reply(method, call.frame)
         if answered or self._is_closed:
             raise self._unreachable()
         raise Unreachable(
@@ -370,7 +366,7 @@ class AgentClient:
     def _handle_reply(self, frame: Frame) -> None:
         number = frame.header.get("id")
         if number is None and "error" in frame.header:
-            raise _refusal("the connection", frame)
+            raise refusal("the connection", frame)
         if type(number) is not int:
             raise ProtocolError(f"reply with id {number!r}")
         with self._lock:
@@ -380,6 +376,8 @@ class AgentClient:
         if call.on_result is not None and "error" not in frame.header:
             call.on_result(frame.header.get("result"))
         call.frame = frame
+        if call.quick:
+            self._round_trip_s = min(self._round_trip_s, time.monotonic() - call.sent)
         call.done.set()
         self._deliver_early()
 
@@ -397,7 +395,12 @@ class AgentClient:
             self._heartbeat.heard()
             self._heartbeat.busy = False
         if isinstance(event, StreamData) and sub in self._streams:
-            self._send({"jsonrpc": "2.0", "method": "sub.ack", "params": {"sub": sub, "o": stream.expected}})
+            self._acknowledge(sub, stream)
+
+    def _acknowledge(self, sub: int | str, stream: _Stream) -> None:
+        if stream.credit.consumed(stream.expected):
+            params = {"sub": sub, "o": stream.expected, "credit": stream.credit.bytes}
+            self._send({"jsonrpc": "2.0", "method": "sub.ack", "params": params})
 
     def _shut_down(self, reason: str) -> None:
         with self._lock:
@@ -415,23 +418,3 @@ class AgentClient:
             self._machine.close()
         for on_close in self._on_close:
             on_close(reason)
-
-
-def _reply(method: str, frame: Frame) -> Reply:
-    if frame.header.get("error") is not None:
-        raise _refusal(method, frame)
-    return Reply(frame.header.get("result"), frame.payload)
-
-
-def _refusal(what: str, frame: Frame) -> RemoteError:
-    error = frame.header["error"]
-    document = cast("dict[str, Any]", error if isinstance(error, dict) else {})
-    data = document.get("data")
-    details = cast("dict[str, Any]", data if isinstance(data, dict) else {})
-    code = document.get("code")
-    return RemoteError(
-        str(document.get("message") or f"{what} failed"),
-        cause=str(details.get("cause") or ""),
-        remedy=str(details.get("remedy") or ""),
-        code=code if type(code) is int else 0,
-    )

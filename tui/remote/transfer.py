@@ -11,7 +11,8 @@ from pathlib import Path
 
 from remote_agent.protocol import MAX_PAYLOAD_BYTES
 from tui.errors import FinetuiError, RemoteError
-from tui.remote.agent_client import AgentClient, Pending
+from tui.remote.agent_client import AgentClient
+from tui.remote.replies import Pending
 
 #: Told (bytes done, bytes in all).
 OnBytes = Callable[[int, int], None]
