@@ -2,33 +2,34 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
-from presets.errors import InvalidInput
+from presets.columns import batches
+from presets.duplicates import DuplicateCounter
 from presets.layouts import Conversation, Layout, conversation, recognise
 from presets.mapping import Mapping, parse_mapping
 from presets.rows import file_format, read_rows
 
-__all__ = ["DataReport", "Lengths", "Mapping", "approximate_tokens", "inspect", "parse_mapping", "write_rows"]
+__all__ = ["DataReport", "Lengths", "Mapping", "inspect", "parse_mapping", "write_rows"]
 
-#: Rows whose fingerprints are kept to find duplicates: bounds the memory (about 30 MB).
-MAX_COMPARED_ROWS = 250_000
-_FIRST_ROWS = 3
-#: Role marks and line breaks that a chat template puts around a turn.
-_TOKENS_PER_TURN = 4
+#: Rows that are shown.
+FIRST_ROWS = 3
 #: UTF-8 bytes of a token: English prose has 4 to 4.5, code and SQL 3 to 3.5, other scripts 3 to 4.
 _BYTES_PER_TOKEN = 4
 
 
 @dataclass(frozen=True)
 class Lengths:
-    """Approximate tokens of a row, template included; ``histogram`` pairs lengths with counts of rows."""
+    """Approximate tokens of a row, template included: within about a third, without a tokenizer.
+
+    ``histogram`` pairs lengths with counts of rows.
+    """
 
     min: int
     median: int
@@ -47,7 +48,7 @@ class Lengths:
 class DataReport:
     """What a dataset is; ``empties`` counts rows with an empty prompt or response.
 
-    ``compared_rows`` is how many rows from the first were looked at for duplicates.
+    ``duplicates`` counts rows that are copies of an earlier one, exactly or from a sample of the rows.
     """
 
     path: str
@@ -58,17 +59,11 @@ class DataReport:
     ignored: tuple[str, ...]
     rows: int
     duplicates: int
-    compared_rows: int
+    duplicates_exact: bool
     empties: int
     lengths: Lengths
     first: tuple[Conversation, ...]
     is_text: bool
-
-
-def approximate_tokens(turns: Conversation) -> int:
-    """Estimate the tokens of a conversation from its bytes: within about a third, without a tokenizer."""
-    size = sum(len(turn.content.encode()) for turn in turns)
-    return math.ceil(size / _BYTES_PER_TOKEN) + _TOKENS_PER_TURN * len(turns)
 
 
 def inspect(path: Path, mapping: Mapping | None = None) -> DataReport:
@@ -77,21 +72,17 @@ def inspect(path: Path, mapping: Mapping | None = None) -> DataReport:
     Raises InvalidInput at the first bad row.
     """
     kind = file_format(path)
-    layout, columns, conversations = _conversations(path, mapping)
-    seen: set[bytes] = set()
-    lengths: Counter[int] = Counter()
-    first: list[Conversation] = []
-    rows = duplicates = empties = 0
-    for turns in conversations:
-        rows += 1
-        lengths[approximate_tokens(turns)] += 1
-        empties += any(not turn.content.strip() for turn in turns)
-        if rows <= _FIRST_ROWS:
-            first.append(turns)
-        if rows <= MAX_COMPARED_ROWS:
-            fingerprint = hashlib.blake2b(repr(turns).encode(), digest_size=8).digest()
-            duplicates += fingerprint in seen
-            seen.add(fingerprint)
+    first_rows = list(islice(read_rows(path), FIRST_ROWS))
+    columns = tuple(first_rows[0].values)
+    layout = recognise(path, columns, mapping)
+    first = tuple(conversation(path, row, layout) for row in first_rows)
+    weights: Counter[int] = Counter()
+    duplicates = DuplicateCounter()
+    empties = 0
+    for batch in batches(path, kind, layout, first_rows[0]):
+        weights.update(batch.weights)
+        duplicates.add(batch.fingerprints)
+        empties += batch.empties
     roles = layout.mapping.pairs
     return DataReport(
         path=str(path),
@@ -100,12 +91,12 @@ def inspect(path: Path, mapping: Mapping | None = None) -> DataReport:
         columns=columns,
         roles=roles,
         ignored=tuple(column for column in columns if column not in dict(roles)),
-        rows=rows,
-        duplicates=duplicates,
-        compared_rows=min(rows, MAX_COMPARED_ROWS),
+        rows=sum(weights.values()),
+        duplicates=duplicates.count(),
+        duplicates_exact=duplicates.is_exact,
         empties=empties,
-        lengths=_summary(lengths),
-        first=tuple(first),
+        lengths=_summary(weights),
+        first=first,
         is_text=layout.is_text,
     )
 
@@ -145,11 +136,12 @@ def _normalised(turns: Conversation) -> dict[str, object]:
     return {"messages": [{"role": turn.role, "content": turn.content} for turn in turns]}
 
 
-def _summary(lengths: Counter[int]) -> Lengths:
+def _summary(weights: Counter[int]) -> Lengths:
+    lengths: Counter[int] = Counter()
+    for weight, count in weights.items():
+        lengths[math.ceil(weight / _BYTES_PER_TOKEN)] += count
     histogram = tuple(sorted(lengths.items()))
     rows = sum(lengths.values())
-    if not rows:
-        raise InvalidInput("The dataset has no rows.", remedy="Give a file with at least one row.")
     return Lengths(
         min=histogram[0][0],
         median=_percentile(histogram, rows, 0.5),

@@ -39,7 +39,8 @@ KNOWN = (
     ("text", ("text",), {"text": "text"}),
 )
 
-_SPEAKERS = {
+#: The roles of messages as they are written, and as we name them.
+SPEAKERS = {
     "system": "system",
     "user": "user",
     "human": "user",
@@ -74,6 +75,11 @@ class Layout:
     def is_text(self) -> bool:
         """True for plain text to continue (pre-training), without turns."""
         return bool(self.mapping.columns("text"))
+
+    @property
+    def of_messages(self) -> bool:
+        """True for a list of messages in each row."""
+        return bool(self.mapping.columns("messages"))
 
 
 def recognise(path: Path, columns: Iterable[str], mapping: Mapping | None) -> Layout:
@@ -177,20 +183,33 @@ def _messages(path: Path, row: Row, column: str) -> Conversation:
 
 def _turn(path: Path, row: Row, place: str, message: Any) -> Turn:
     fields = message if isinstance(message, dict) else {}
-    role_key, content_key = ("from", "value") if "from" in fields else ("role", "content")
+    role_key, content_key = message_keys([message])
     if role_key not in fields or content_key not in fields:
         raise InvalidInput(
             f"{row.where(path)}: {place} has no role and content (or from and value).",
             remedy='Write messages as {"role": "user", "content": "..."}.',
         )
     role = fields[role_key]
-    if not isinstance(role, str) or role not in _SPEAKERS:
+    if not isinstance(role, str) or role not in SPEAKERS:
         raise InvalidInput(
             f"{row.where(path)}: {place} has the role {role!r}, which is not trained on.",
-            cause=f"Roles are: {', '.join(_SPEAKERS)}.",
+            cause=f"Roles are: {', '.join(SPEAKERS)}.",
             remedy="Rename the role, or take the row out (tool calls are not supported yet).",
         )
-    return Turn(_SPEAKERS[role], _checked(path, row, f"{place}.{content_key}", fields[content_key]))
+    return Turn(SPEAKERS[role], _checked(path, row, f"{place}.{content_key}", fields[content_key]))
+
+
+def message_keys(messages: Any) -> tuple[str, str]:
+    """Return the names of role and content in a row's list of messages, as its first one has them."""
+    first = messages[0] if isinstance(messages, list) and messages else None
+    return ("from", "value") if isinstance(first, dict) and "from" in first else ("role", "content")
+
+
+def alternates(roles: tuple[str, ...]) -> bool:
+    """Return whether user and assistant take turns, after an optional system message, to an answer."""
+    turns = roles[1:] if roles[:1] == ("system",) else roles
+    pairs = len(turns) // 2
+    return pairs > 0 and turns == ("user", "assistant") * pairs
 
 
 def _check_alternation(path: Path, row: Row, column: str, turns: Conversation) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from presets.dataset import inspect, parse_mapping, write_rows
+from presets.duplicates import DuplicateCounter
 from presets.errors import FinetuiError, InvalidInput
 
 USER, ANSWER = "How many?\nCREATE TABLE t (a INT)", "[SQL] SELECT 1 [/SQL]"
@@ -93,6 +95,60 @@ def test_the_report_counts_what_a_person_would_count(tmp_path: Path) -> None:
     assert (report.lengths.max, report.lengths.median) == (106, 106)
     assert report.lengths.share_over(100) == pytest.approx(2 / 3)
     assert report.first[2][0].content == "b"
+
+
+def test_equal_rows_are_duplicates_however_they_are_written(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    one, two = '{"prompt": "\u00fc", "response": "b"}', '{"response":"b",  "prompt":"\\u00fc"}'
+    path.write_text(f"{one}\n{two}\n\n{one}\n", encoding="utf-8")
+    assert inspect(path).duplicates == 2
+
+
+def test_duplicates_are_estimated_when_there_are_too_many_rows_to_keep_them_all() -> None:
+    counter = DuplicateCounter(max_kept=1000)
+    for number in range(20_000):
+        counter.add([hash(f"row {number}")] * (2 if number % 10 == 0 else 1))
+    assert not counter.is_exact
+    assert counter.count() == pytest.approx(2000, rel=0.5)
+
+
+OPTIONAL = st.none() | TEXT
+ALL_ROWS = st.one_of(
+    st.lists(
+        st.fixed_dictionaries(
+            {"instruction": TEXT, "input": OPTIONAL, "output": TEXT, "system": OPTIONAL, "id": st.integers()}
+        ),
+        min_size=1,
+    ),
+    st.lists(st.fixed_dictionaries({"text": TEXT}), min_size=1),
+    st.lists(
+        st.fixed_dictionaries(
+            {
+                "messages": st.lists(TEXT, min_size=1, max_size=3).map(
+                    lambda texts: [
+                        {"role": role, "content": text} for text in texts for role in ("user", "assistant")
+                    ]
+                )
+            }
+        ),
+        min_size=1,
+    ),
+)
+
+
+@given(ALL_ROWS, st.booleans())
+def test_whole_blocks_are_counted_as_single_rows_are(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[dict[str, Any]], ascii_only: bool
+) -> None:
+    folder = tmp_path_factory.mktemp("blocks")
+    lines = [json.dumps(row, ensure_ascii=ascii_only) for row in rows * 2]
+    quick, careful = folder / "quick.jsonl", folder / "careful.jsonl"
+    quick.write_text("\n".join(lines), encoding="utf-8")
+    # Blank lines are nothing unusual to a reader of single rows.
+    careful.write_text("\n\n".join(lines), encoding="utf-8")
+    seen, expected = inspect(quick), inspect(careful)
+    assert replace(seen, path="") == replace(expected, path="")
+    assert seen.duplicates >= len(rows)
 
 
 MESSAGE = {"role": "user", "content": "x"}
