@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from tui.config import load_config
-from tui.errors import InvalidInput, Unreachable
+from tui.errors import InvalidInput
 from tui.remote.agent_client import AgentClient
 from tui.remote.bootstrap import AgentBuild, build_agent, install_here, open_relay
 from tui.remote.link import Link
@@ -78,14 +78,16 @@ def _reach(target: Target, build: AgentBuild, ask: Ask | None) -> tuple[Machine,
     if target.kind == "local":
         local = LocalMachine()
         return local, *open_relay(local, target.text, install_here(build))
-    if target.kind == "runpod":
-        raise Unreachable(
-            f"{target.text}: pods are not supported by this version",
-            remedy="connect to the pod by SSH: --on root@HOST:PORT",
-        )
     from tui.remote import remote_bootstrap, ssh, ssh_ask
 
-    machine = ssh.connect(target.text, ask or ssh_ask.nobody_to_ask())
+    ask = ask or ssh_ask.nobody_to_ask()
+    if target.kind == "runpod":
+        from tui.clouds.runpod import open_account
+        from tui.operations.rent_ssh import connect_pod
+
+        machine = connect_pod(open_account(), target.text.removeprefix("runpod:"), ask)
+    else:
+        machine = ssh.connect(target.text, ask)
     try:
         relay = remote_bootstrap.open_relay(machine, build)
     except BaseException:

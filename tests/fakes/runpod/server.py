@@ -31,6 +31,10 @@ class Fault:
     retry_after: int | None = 7
     text: str = ""
 
+    def hits(self, request: str) -> bool:
+        """Say whether this goes wrong with ``request``."""
+        return request.startswith(self.request)
+
 
 @dataclass(frozen=True)
 class Seen:
@@ -68,7 +72,7 @@ class RunPodServer:
 
     def fault_for(self, request: str) -> Fault | None:
         for fault in self.faults:
-            if fault.times > 0 and request.startswith(fault.request):
+            if fault.times > 0 and fault.hits(request):
                 fault.times -= 1
                 return fault
         return None
