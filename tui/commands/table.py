@@ -68,6 +68,8 @@ COMMANDS: tuple[Command, ...] = (
         _argument("preset", metavar="PRESET"),
         _argument("--gpu", metavar="NAME", help='a card, for example "RTX 4090"'),
         _argument("--gpus", metavar="N", type=int, help="how many of them"),
+        _argument("--data", metavar="FILE", help="a dataset, to say how long the run takes"),
+        _MAP,
         _SET,
         _JSON,
     ),
