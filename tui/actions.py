@@ -112,6 +112,7 @@ ACTIONS: tuple[Action, ...] = (
     ),
     Action("chat.side", "ctrl+o", "side", "Parameters", "Show or hide the parameters", True, True),
     Action("chat.retry", "ctrl+r", "retry", "Retry", "Ask for the last reply again", False, True),
+    Action("chat.compare", "ctrl+b", "compare", "Side by side", "Base beside the checkpoint", True, True),
     Action("chat.new", "ctrl+n", "new", "New chat", "Forget this conversation and start again", False, True),
     # Compare
     Action("compare.axis", "a", "axis", "X axis", "Draw by step, by time or by tokens", True),

@@ -227,7 +227,8 @@ class ScriptedAgent:
                        parent=spec.get("parent", ""), phase="environment", detail="checking")  # fmt: skip
         run.spec = spec
         if spec["kind"] == "serve":
-            self.model = self.model or ModelServer(params["secrets"]["API_KEY"])
+            self.model = self.model or ModelServer()
+            self.model.keys.add(params["secrets"]["API_KEY"])
             self.update(params["run"], state="running", phase="serving", port=self.model.port)
         return to_wire(self.runs[params["run"]].status)
 

@@ -11,8 +11,8 @@ from typing import Any
 class ModelServer:
     """Streams ``pieces``; with ``gate`` cleared it waits before each piece after the first."""
 
-    def __init__(self, key: str) -> None:
-        self.key = key
+    def __init__(self) -> None:
+        self.keys: set[str] = set()
         self.pieces = ["[SQL] ", "SELECT 1", " [/SQL]"]
         self.gate = threading.Event()
         self.gate.set()
@@ -39,7 +39,7 @@ class ModelServer:
 
     def _reply(self, request: BaseHTTPRequestHandler) -> None:
         body = request.rfile.read(int(request.headers["Content-Length"]))
-        if request.headers.get("Authorization") != f"Bearer {self.key}":
+        if str(request.headers.get("Authorization")).removeprefix("Bearer ") not in self.keys:
             request.send_error(401)
             return
         self.asked.append(json.loads(body))

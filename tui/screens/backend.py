@@ -232,7 +232,7 @@ class Backend:
 
     # Chat
 
-    def open_chat(self, known: KnownRun, step: int | None, say: Callable[[str], None]) -> ChatSession:
+    def open_chat(self, known: KnownRun, step: int | str | None, say: Callable[[str], None]) -> ChatSession:
         """Start or find the model server of a checkpoint; ``say`` hears how loading goes."""
         from tui.operations.chat import open_chat
         from tui.state.run_id import split_checkpoint

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
@@ -15,9 +14,9 @@ from textual.message import Message
 from textual.screen import Screen
 from textual.widgets import Static
 
-from presets.errors import FinetuiError
 from tui.actions import PLACES, actions_for, key_label
 from tui.messages import Failed, Finished
+from tui.screens.background import start_background
 from tui.screens.board import Board
 from tui.screens.keybar import KeyBar
 from tui.screens.statusbar import StatusBar
@@ -122,19 +121,9 @@ class PlaceScreen(Screen[None]):
     ) -> None:
         """Run blocking ``work`` in a thread; ``then`` gets its result on the event loop.
 
-        The thread is a daemon, so a dead connection never holds up quitting. A FinetuiError goes to
-        ``instead`` (a dialog by default); any other exception reaches the app through threading.excepthook.
+        A FinetuiError goes to ``instead``, a dialog by default.
         """
-
-        def run() -> None:
-            try:
-                result = work()
-            except FinetuiError as error:
-                self.post_message(Failed(what, error, instead))
-            else:
-                self.post_message(Finished(then, result))
-
-        threading.Thread(target=run, name=f"finetui {what}", daemon=True).start()
+        start_background(self, what, work, then, instead)
 
     def on_finished(self, message: Finished) -> None:
         """Hand a result to whoever asked for it."""

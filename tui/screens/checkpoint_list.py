@@ -15,11 +15,7 @@ class CheckpointList(OptionList):
     """One line a checkpoint: step, size, loss, and what is missing where it isn't complete."""
 
     class Picked(Message):
-        """Enter was pressed on a checkpoint."""
-
-        def __init__(self, checkpoint: Checkpoint) -> None:
-            super().__init__()
-            self.checkpoint = checkpoint
+        """Enter was pressed on a checkpoint, or on the base."""
 
     def __init__(self) -> None:
         super().__init__(Option("No checkpoint yet", disabled=True), id="checkpoints")
@@ -29,7 +25,12 @@ class CheckpointList(OptionList):
     def chosen(self) -> Checkpoint | None:
         """The checkpoint under the cursor."""
         index = self.highlighted
-        return self._shown[index] if self._shown and index is not None else None
+        return self._shown[index] if index is not None and index < len(self._shown) else None
+
+    @property
+    def base_chosen(self) -> bool:
+        """True while the cursor is on the base model."""
+        return bool(self._shown) and self.highlighted == len(self._shown)
 
     def show(self, checkpoints: list[Checkpoint]) -> None:
         """Show these checkpoints; the cursor stays on its step."""
@@ -43,14 +44,15 @@ class CheckpointList(OptionList):
             self.add_option(Option("No checkpoint yet", disabled=True))
             return
         self.add_options([Option(_line(item)) for item in newest])
+        self.add_option(Option(Content.styled("base: the model before training", "$text-muted")))
         steps = [item.step for item in newest]
         self.highlighted = steps.index(before.step) if before and before.step in steps else 0
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
-        """Tell which checkpoint was picked."""
+        """Tell that one was picked."""
         event.stop()
         if self._shown:
-            self.post_message(self.Picked(self._shown[event.option_index]))
+            self.post_message(self.Picked())
 
 
 def _line(item: Checkpoint) -> Content:

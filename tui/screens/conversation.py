@@ -48,16 +48,24 @@ class Turn:
 
 
 @dataclass
-class Conversation:
-    """The turns so far and how the next reply is asked for."""
+class Settings:
+    """How replies are asked for: shared by all models of a chat, changed as the user goes."""
 
     system: str = ""
     parameters: Parameters = field(default_factory=Parameters)
+
+
+@dataclass
+class Conversation:
+    """The turns with one model so far."""
+
+    settings: Settings = field(default_factory=Settings)
     turns: list[Turn] = field(default_factory=list)
 
     def messages(self) -> list[dict[str, str]]:
         """Return the conversation as an OpenAI client sends it."""
-        head = [{"role": "system", "content": self.system}] if self.system else []
+        system = self.settings.system
+        head = [{"role": "system", "content": system}] if system else []
         return head + [{"role": turn.role, "content": turn.text} for turn in self.turns]
 
     def drop_reply(self) -> bool:
@@ -95,6 +103,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "/undo": ("", "take back the last prompt and its reply"),
     "/system": ("TEXT", "set the system prompt; without a text, remove it"),
     "/set": ("NAME VALUE", "set temperature, top_p or max_tokens"),
+    "/compare": ("[STEP|base]", "put another checkpoint, or the base, beside this one; again ends it"),
+    "/prompt": ("", "show what is sent, turn by turn"),
     "/save": ("[FILE]", "append the conversation to a JSONL file, as a training row"),
     "/help": ("", "list these commands"),
     "/quit": ("", "leave the chat"),

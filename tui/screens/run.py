@@ -227,6 +227,11 @@ class RunScreen(RunActions):
         listing = self.query_one(CheckpointList)
         return listing.chosen if listing.has_focus else None
 
+    def base_chosen(self) -> bool:
+        """Tell whether the cursor is on the base in the focused list of checkpoints."""
+        listing = self.query_one(CheckpointList)
+        return listing.has_focus and listing.base_chosen
+
     def run_deleted(self, known: KnownRun) -> None:
         """Leave the screen of a run that is gone."""
         super().run_deleted(known)

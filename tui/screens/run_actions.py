@@ -20,6 +20,10 @@ class RunActions(PlaceScreen):
         """Return the checkpoint that the user means; None for the newest."""
         return None
 
+    def base_chosen(self) -> bool:
+        """Tell whether the user means the base model."""
+        return False
+
     def _reachable(self, known: KnownRun) -> bool:
         if not self.context.board.stale(known):
             return True
@@ -129,7 +133,7 @@ class RunActions(PlaceScreen):
         if checkpoint is not None and not checkpoint.complete:
             self.notify(f"Step {checkpoint.step} is not complete: {checkpoint.missing}", severity="warning")
             return
-        step = checkpoint.step if checkpoint else None
+        step = "base" if self.base_chosen() else checkpoint.step if checkpoint else None
         self.app.push_screen(ChatScreen(self.context, known, step))
 
     def action_copy_run(self) -> None:

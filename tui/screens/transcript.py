@@ -23,7 +23,7 @@ class Transcript(VerticalScroll, can_focus=True):
     """Scrolls with the reply until the user scrolls up."""
 
     def __init__(self) -> None:
-        super().__init__(id="transcript")
+        super().__init__()
         self._reply: Static | None = None
         self._text = ""
 

@@ -28,7 +28,10 @@ def trained(agent: ScriptedAgent) -> ScriptedAgent:
 async def open_chat(user: Driver) -> ModelServer:
     await user.sees("finished")
     await user.press("c")
-    await user.sees(f"{RUN}@160")
+    await user.until(lambda: user.agent.model is not None)
+    await user.sees_no("Loading")
+    served = [run.status.parent for run in user.agent.runs.values() if run.status.kind == "serve"]
+    assert served == [f"{RUN}@160"], "the newest checkpoint is served"
     assert user.agent.model is not None
     return user.agent.model
 
@@ -160,3 +163,20 @@ def test_parameters_are_checked_as_they_are_typed(trained: ScriptedAgent) -> Non
         assert model.asked[0]["temperature"] == 1.0
 
     drive(trained, scenario, size=(80, 24))
+
+
+def test_the_base_answers_beside_the_checkpoint(trained: ScriptedAgent) -> None:
+    async def scenario(user: Driver) -> None:
+        model = await open_chat(user)
+        user.app.screen.query_one(PromptBox).put("/compare base")
+        await user.press("enter")
+        await user.sees("New prompts go to both")
+        await user.until(lambda: sum(run.status.kind == "serve" for run in trained.runs.values()) == 2)
+        await user.sees_no("Loading")
+        await user.press(*"hi", "enter")
+        await user.until(lambda: user.text().count("[SQL] SELECT 1 [/SQL]") == 2)
+        assert len(model.asked) == 2
+        await user.press("ctrl+b")
+        await user.until(lambda: user.text().count("[SQL] SELECT 1 [/SQL]") == 1)
+
+    drive(trained, scenario, size=(120, 40))

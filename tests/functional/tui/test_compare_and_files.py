@@ -14,7 +14,10 @@ from tui.widgets.chart import Chart
 def test_marked_runs_are_compared_by_step_time_and_tokens(agent: ScriptedAgent) -> None:
     for run, batch in ((RUN, 8), (OTHER, 4)):
         agent.add(run, "finished")
-        agent.runs[run].spec = {"kind": "train", "config": {"micro_batch": batch, "epochs": 3.0, "model": "m"}}
+        agent.runs[run].spec = {
+            "kind": "train",
+            "config": {"micro_batch": batch, "epochs": 3.0, "model": "m"},
+        }
         agent.train(run, 1, 40)
 
     async def scenario(user: Driver) -> None:
