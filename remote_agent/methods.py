@@ -10,10 +10,21 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import remote_agent
-from remote_agent import blobs, checkpoints, files, health, lifecycle, status, subscriptions
+from remote_agent import (
+    blobs,
+    checkpoints,
+    files,
+    guard_control,
+    health,
+    lifecycle,
+    results,
+    status,
+    subscriptions,
+)
 from remote_agent.builds import Build
 from remote_agent.documents import read_json
 from remote_agent.errors import AgentError
+from remote_agent.hashes import Hashes
 from remote_agent.identity import Proc
 from remote_agent.places import Places
 from remote_agent.protocol import (
@@ -34,9 +45,17 @@ from remote_agent.watch import RunsWatch
 if TYPE_CHECKING:
     from remote_agent.connection import Connection
 
-CAPABILITIES = ("handover",)
+CAPABILITIES = ("handover", "guard", "file.hash", "notify")
 #: Default of a parameter that has none.
 REQUIRED = object()
+
+
+@dataclass(frozen=True)
+class Upload:
+    """A blob on its way: its pieces are stored one after the other."""
+
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    running: blobs.RunningHash = field(default_factory=blobs.RunningHash)
 
 
 @dataclass(frozen=True)
@@ -51,7 +70,8 @@ class Agent:
     hand_over: Callable[[Connection, bool], bool]
     #: For reads of files that are followed.
     threads: Executor
-    blob_locks: dict[str, asyncio.Lock] = field(default_factory=dict)
+    hashes: Hashes
+    uploads: dict[str, Upload] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -216,9 +236,9 @@ def _blob_have(request: Call) -> Result:
 async def _blob_put(request: Call) -> Result:
     """Store the pieces of one blob in the order in which they came."""
     sha256 = request.params["sha256"]
-    locks = request.agent.blob_locks
-    lock = locks.setdefault(sha256, asyncio.Lock())
-    async with lock:
+    uploads = request.agent.uploads
+    upload = uploads.setdefault(sha256, Upload())
+    async with upload.lock:
         held = await asyncio.to_thread(
             blobs.put,
             request.places,
@@ -226,9 +246,10 @@ async def _blob_put(request: Call) -> Result:
             request.params["o"],
             request.params["size"],
             request.payload,
+            upload.running,
         )
         if held == request.params["size"]:
-            locks.pop(sha256, None)  # whole: whoever still waits finds it so
+            uploads.pop(sha256, None)  # whole: whoever still waits finds it so
     return Result({"held": held})
 
 
@@ -245,6 +266,31 @@ def _file_read(request: Call) -> Result:
 
 async def _sub_open(request: Call) -> Result:
     return Result({"sub": await subscriptions.open_stream(request.connection, request.params)})
+
+
+def _file_hash(request: Call) -> Result:
+    sha256, size = request.agent.hashes.of(request.places, request.params["path"])
+    return Result({"sha256": sha256, "size": size})
+
+
+def _guard_get(request: Call) -> Result:
+    return Result(guard_control.view(request.places))
+
+
+def _guard_set(request: Call) -> Result:
+    return Result(guard_control.arm(request.places, request.params["guard"]))
+
+
+def _guard_extend(request: Call) -> Result:
+    return Result(guard_control.extend(request.places, request.params["seconds"]))
+
+
+def _guard_results_safe(request: Call) -> Result:
+    held = request.params["files"]
+    if not all(isinstance(sha256, str) for sha256 in held.values()):
+        raise AgentError(INVALID_PARAMS, "files: not all of its values are text")
+    found = results.acknowledge(request.places, request.params["run"], held, request.agent.hashes)
+    return Result({"safe": found.safe, "missing": list(found.missing), "differs": list(found.differs)})
 
 
 def _sub_ack(request: Call) -> Result:
@@ -302,6 +348,11 @@ METHODS: dict[str, Method] = {
     "file.read": Method(
         {"path": (str, REQUIRED), "o": (int, 0), "max": (int, MAX_PAYLOAD_BYTES)}, slow=_file_read
     ),
+    "file.hash": Method({"path": (str, REQUIRED)}, slow=_file_hash),
+    "guard.get": Method({}, slow=_guard_get),
+    "guard.set": Method({"guard": (dict, REQUIRED)}, slow=_guard_set),
+    "guard.extend": Method({"seconds": (float, REQUIRED)}, slow=_guard_extend),
+    "guard.results_safe": Method({**_RUN, "files": (dict, REQUIRED)}, slow=_guard_results_safe),
     "sub.open": Method(
         {
             "kind": (str, REQUIRED),

@@ -90,3 +90,22 @@ def test_a_full_disk_is_said_before_it_is_full(places: Places, monkeypatch: pyte
     with pytest.raises(AgentError) as refused:
         put(places, 0, 100)
     assert refused.value.code == NO_SPACE
+
+
+def test_the_running_hash_is_that_of_the_file_or_none(places: Places) -> None:
+    in_order, out_of_order = blobs.RunningHash(), blobs.RunningHash()
+    in_order.add(0, DATA[:10])
+    in_order.add(10, DATA[10:])
+    assert in_order.of(len(DATA)) == SHA256
+    assert in_order.of(len(DATA) + 1) is None
+    out_of_order.add(0, DATA[:10])
+    out_of_order.add(5, DATA[5:])
+    assert out_of_order.of(len(DATA)) is None
+
+
+def test_bytes_that_were_there_before_are_read_again_for_the_hash(places: Places) -> None:
+    blobs.put(places, SHA256, 0, len(DATA), bytes(10))
+    running = blobs.RunningHash()
+    with pytest.raises(AgentError):
+        blobs.put(places, SHA256, 10, len(DATA), DATA[10:], running)
+    assert blobs.have(places, SHA256) == 0
