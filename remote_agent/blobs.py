@@ -21,7 +21,7 @@ _HASH_BYTES = 1024 * 1024
 
 
 class RunningHash:
-    """The hash of a blob as its bytes come in order; reading 200 MB again would cost a fifth of the upload."""
+    """The hash of a blob as its bytes come in order: reading it again costs a fifth of the upload."""
 
     def __init__(self) -> None:
         self._digest = hashlib.sha256()
