@@ -25,6 +25,11 @@ class KnownRun:
     seen: float
     losses: list[float] = field(default_factory=list)
     last_step: int = -1
+    #: When the step last changed, or when the run was first seen, on the monotonic clock.
+    moved: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.moved = self.seen
 
     @property
     def run(self) -> str:
@@ -38,6 +43,8 @@ class KnownRun:
 
     def take(self, status: RunStatus, now: float) -> None:
         """Replace the status and extend the sparkline."""
+        if status.step != self.status.step or status.phase != self.status.phase:
+            self.moved = now
         self.status = status
         self.seen = now
         if status.loss is not None and status.step is not None and status.step != self.last_step:

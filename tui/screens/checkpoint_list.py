@@ -19,26 +19,26 @@ class CheckpointList(OptionList):
 
     def __init__(self) -> None:
         super().__init__(Option("No checkpoint yet", disabled=True), id="checkpoints")
-        self._shown: list[Checkpoint] = []
+        self.shown: list[Checkpoint] = []
 
     @property
     def chosen(self) -> Checkpoint | None:
         """The checkpoint under the cursor."""
         index = self.highlighted
-        return self._shown[index] if index is not None and index < len(self._shown) else None
+        return self.shown[index] if index is not None and index < len(self.shown) else None
 
     @property
     def base_chosen(self) -> bool:
         """True while the cursor is on the base model."""
-        return bool(self._shown) and self.highlighted == len(self._shown)
+        return bool(self.shown) and self.highlighted == len(self.shown)
 
     def show(self, checkpoints: list[Checkpoint]) -> None:
         """Show these checkpoints; the cursor stays on its step."""
         newest = sorted(checkpoints, key=lambda item: item.step, reverse=True)
-        if newest == self._shown:
+        if newest == self.shown:
             return
         before = self.chosen
-        self._shown = newest
+        self.shown = newest
         self.clear_options()
         if not newest:
             self.add_option(Option("No checkpoint yet", disabled=True))
@@ -51,7 +51,7 @@ class CheckpointList(OptionList):
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         """Tell that one was picked."""
         event.stop()
-        if self._shown:
+        if self.shown:
             self.post_message(self.Picked())
 
 

@@ -24,7 +24,7 @@ from tui.screens.checkpoint_list import CheckpointList
 from tui.screens.machine import MachineGauges
 from tui.screens.panels import Panel, PanelDeck
 from tui.screens.run_actions import RunActions
-from tui.screens.run_text import heading, progress, trouble
+from tui.screens.run_text import heading, progress, troubles
 from tui.screens.wording import plural, short_id
 from tui.state.connection import ConnectionChanged
 from tui.state.spool import LogSpool
@@ -191,7 +191,7 @@ class RunScreen(RunActions):
         texts = {
             "#heading": self.heading(),
             "#progress": progress(known, line.size.width, age_s, time.time(), self.context.ascii),
-            "#trouble": Content(trouble(known)),
+            "#trouble": self._troubles(age_s),
         }
         for selector, text in texts.items():
             static = self.query_one(selector, Static)
@@ -202,6 +202,18 @@ class RunScreen(RunActions):
         if known.status.state != self._state_seen:
             self._state_seen = known.status.state
             self._list_checkpoints()
+
+    def _troubles(self, age_s: float | None) -> Content:
+        board = self.context.board
+        sample = board.samples.get(self._known.target)
+        return troubles(
+            self._known,
+            self._metrics,
+            # Old data says nothing of what happens now.
+            silent_s=0.0 if age_s is not None else self.context.clock() - self._known.moved,
+            sample=sample[0] if sample and age_s is None else None,
+            checkpoints=self.query_one(CheckpointList).shown,
+        )
 
     # Checkpoints
 

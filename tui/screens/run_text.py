@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from textual.content import Content
 
+from remote_agent.protocol import Checkpoint, Sample
 from tui.screens.board import KnownRun
+from tui.screens.phase import phase_text
 from tui.screens.wording import duration, number, one_line, rate, steps
+from tui.state.anomalies import anomalies
+from tui.state.metrics import Metrics
 from tui.theme import colour_of, mark
-
-
-def phase_text(known: KnownRun, now_wall: float) -> str:
-    """Return the phase of a run with its detail, amount and elapsed time, as one line."""
-    status = known.status
-    if not status.phase:
-        return ""
-    parts = [f"{status.phase}: {one_line(status.detail)}" if status.detail else status.phase]
-    if status.phase_done is not None and status.phase_total:
-        parts.append(f"{status.phase_done:,.0f} of {status.phase_total:,.0f}")
-    if known.active and status.phase_started:
-        parts.append(f"for {duration(now_wall - status.phase_started)}")
-    return " · ".join(parts)
 
 
 def heading(known: KnownRun, ascii_only: bool) -> Content:
@@ -86,3 +79,19 @@ def trouble(known: KnownRun) -> str:
     if status.state == "lost":
         return one_line(status.message) or "the machine restarted or the job vanished; resume it with r"
     return one_line(status.message) if known.active else ""
+
+
+def troubles(
+    known: KnownRun,
+    metrics: Metrics,
+    *,
+    silent_s: float,
+    sample: Sample | None,
+    checkpoints: Sequence[Checkpoint],
+) -> Content:
+    """Return a line for what is wrong, and for each thing that looks wrong while the run goes on."""
+    lines = [Content.styled(trouble(known), "bold $error")] if trouble(known) else []
+    if known.active:
+        found = anomalies(known.status, metrics, silent_s, sample, checkpoints)
+        lines += [Content.styled(f"! {one_line(text)}", "$warning") for text in found]
+    return Content("\n").join(lines)

@@ -13,8 +13,8 @@ from textual.widgets import Static
 from remote_agent.protocol import RunStatus
 from tui.screens.base import Context, bindings_of
 from tui.screens.board import KnownRun
+from tui.screens.phase import phase_text
 from tui.screens.run_actions import RunActions
-from tui.screens.run_text import phase_text
 from tui.screens.runtable import RunTable
 from tui.screens.wording import duration, number, one_line, plural, rate, steps
 from tui.theme import colour_of, mark
