@@ -6,22 +6,23 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual.app import App
 from textual.binding import BindingType
 from textual.command import Provider
+from textual.filter import LineFilter
 
 from presets.errors import FinetuiError, InvalidInput
 from tui import messages, theme
 from tui.actions import unknown_ids
 from tui.config import Config, load_config
 from tui.screens.base import Context, PlaceScreen, bindings_of
-from tui.screens.board import Board
+from tui.screens.board import Board, KnownRun
 from tui.screens.problem import ProblemScreen, describe
 from tui.screens.runs import RunsScreen
-from tui.screens.wording import plural, short_id
+from tui.screens.wording import one_line, plural, short_id
 
 if TYPE_CHECKING:
     from tui.screens.backend import Backend
@@ -82,6 +83,15 @@ class FinetuiApp(App[None]):
         # After the first frame: what follows imports the remote side.
         self.call_after_refresh(self._start)
 
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        """Add ours where only ASCII can be shown."""
+        filters = list(super().get_line_filters())
+        if self.context.ascii:
+            from tui.screens.plain import AsciiFilter
+
+            filters.append(AsciiFilter())
+        return filters
+
     def _start(self) -> None:
         threading.Thread(target=self._follow, name="finetui start", daemon=True).start()
 
@@ -122,9 +132,19 @@ class FinetuiApp(App[None]):
         self._runs_changed()
 
     def on_runs_listed(self, message: messages.RunsListed) -> None:
-        """Keep the newest status of every run."""
-        self.context.board.list_runs(message.source, message.runs)
+        """Keep the newest status of every run; say when one has ended meanwhile."""
+        ended = self.context.board.list_runs(message.source, message.runs)
+        for known in ended:
+            self._announce_end(known)
         self._runs_changed()
+
+    def _announce_end(self, known: KnownRun) -> None:
+        """Ring the terminal's bell: the user may look elsewhere."""
+        status = known.status
+        good = status.state in ("finished", "stopped")
+        text = f"Run {short_id(known.run)} {status.state}" + (f": {status.message}" if status.message else "")
+        self.notify(one_line(text), severity="information" if good else "error", timeout=10, markup=False)
+        self.bell()
 
     def _runs_changed(self) -> None:
         if self._open_run is not None and self._open_run in self.context.board.runs:

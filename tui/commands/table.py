@@ -16,6 +16,22 @@ def _argument(*names: str, **options: Any) -> Argument:
     return names, options
 
 
+def positive(text: str) -> int:
+    """Read a whole number above 0."""
+    value = int(text)
+    if value < 1:
+        raise ValueError
+    return value
+
+
+def positive_number(text: str) -> float:
+    """Read a number above 0."""
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise ValueError
+    return value
+
+
 _RUN = _argument("run", metavar="RUN", help="a run's id, or the beginning or end of it")
 _RUN_AT = _argument("run", metavar="RUN[@STEP]", help="a run, and a checkpoint's step or `base`")
 _ON = _argument("--on", metavar="TARGET", help="the machine (default: where the run was seen last)")
@@ -160,6 +176,36 @@ COMMANDS: tuple[Command, ...] = (
         _argument("target", metavar="TARGET"),
         _argument("path", nargs="?", default="", metavar="PATH"),
         _argument("--save", metavar="FILE", help="copy the file PATH to FILE"),
+        _JSON,
+    ),
+    _command(
+        "pods",
+        "pods:pods",
+        "rent machines at RunPod, see what they cost, and hand them back",
+        _argument("action", choices=["offers", "create", "list", "stop", "resume", "terminate"]),
+        _argument("pod", nargs="?", metavar="POD", help="a pod's id or name (stop, resume, terminate)"),
+        _argument("--preset", metavar="P", help="only cards on which this preset fits"),
+        _SET,
+        _argument("--gpus", metavar="N", type=positive, help="GPUs of the pod (default: the preset's)"),
+        _argument("--all-cards", action="store_true", help="also cards on which the preset does not fit"),
+        _argument("--sort", choices=["price", "vram", "stock", "name"], default="price", help="of offers"),
+        _argument(
+            "--gpu",
+            metavar="CARD",
+            action="append",
+            default=[],
+            help="create: a card; again for the next best",
+        ),
+        _argument("--cloud", action="append", default=[], choices=["secure", "community"]),
+        _argument("--data-center", metavar="DC", action="append", default=[]),
+        _argument("--name", metavar="NAME", help="create: the pod's name (default: the preset's)"),
+        _argument("--hours", metavar="H", type=positive_number, help="create: end it after H hours (24)"),
+        _argument("--budget", metavar="$", type=positive_number, help="create: end it before it costs more"),
+        _argument("--volume", metavar="GIB", type=positive, help="create: size of /workspace"),
+        _argument("--network-volume", metavar="ID", help="create: use this volume as /workspace"),
+        _argument("--image", metavar="IMAGE", help="create: another image with sshd and /start.sh"),
+        _argument("--spot", action="store_true", help="create: interruptible, at the spot price"),
+        _argument("--force", action="store_true", help="terminate: although a run is live on it"),
         _JSON,
     ),
     _command("targets", "targets:targets", "the machines that finetui knows", _JSON),

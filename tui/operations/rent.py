@@ -77,6 +77,7 @@ def rent(
         rented = renting.walk(affordable)
     except BaseException:
         if renting.may_have_made:
+            renting.note("renting", affordable[0], "handing back what was rented")
             hand_back(cloud, wish.marker)
         forget_key(wish.marker)
         raise

@@ -10,6 +10,8 @@ from remote_agent.protocol import CREDIT_BYTES
 MAX_CREDIT_BYTES = 8 * CREDIT_BYTES
 #: A stream whose rate times round trip comes this close to its credit waits for acks, not for the link.
 _LIMITED = 0.8
+#: A queue this long is not felt; nearer machines are treated as if they were this far.
+_NEAR_S = 0.02
 #: Acknowledging every frame costs a fifth of the processor time of a fast stream.
 _ACKS_PER_CREDIT = 4
 
@@ -18,7 +20,8 @@ class Credit:
     """The credit of one subscription.
 
     It starts at 256 KiB, so that a slow link's queue stays short and a ping is answered soon, and doubles up
-    to 2 MiB where the round trip and not the link holds the stream back. The round trip is the shortest one
+    to 2 MiB where the round trip and not the link holds the stream back, or where the link is fast: the agent
+    sends larger frames then. The round trip is the shortest one
     seen: a queue of our own making must not be a reason for a longer queue.
     """
 
@@ -48,5 +51,5 @@ class Credit:
         now = self._clock()
         seconds = max(now - self._measured_since, 1e-6)
         self._measured_from, self._measured_since = offset, now
-        if received / seconds * self._round_trip_s() >= _LIMITED * self.bytes:
+        if received / seconds * max(self._round_trip_s(), _NEAR_S) >= _LIMITED * self.bytes:
             self.bytes = min(2 * self.bytes, MAX_CREDIT_BYTES)

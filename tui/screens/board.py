@@ -93,20 +93,27 @@ class Board:
             metrics.clear()
         metrics.feed(offset, data)
 
-    def list_runs(self, target: str, statuses: Iterable[RunStatus]) -> None:
-        """Take the full list of a target: what it has no more is dropped."""
+    def list_runs(self, target: str, statuses: Iterable[RunStatus]) -> list[KnownRun]:
+        """Take the full list of a target: what it has no more is dropped.
+
+        Return the trainings that were seen going and have ended now.
+        """
         now = self._clock()
         present = set()
+        ended = []
         for status in statuses:
             present.add(status.run)
             known = self.runs.get(status.run)
             if known is None:
                 known = self.runs[status.run] = KnownRun(target, status, now)
             known.target = target
+            if known.active and status.state in ENDED and status.kind == "train":
+                ended.append(known)
             known.take(status, now)
         gone = [run for run, known in self.runs.items() if known.target == target and run not in present]
         for run in gone:
             del self.runs[run]
+        return ended
 
     def launched(self, target: str, status: RunStatus) -> KnownRun:
         """Add a run that was launched just now, before its target lists it; return what is known of it."""
