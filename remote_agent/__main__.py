@@ -1,10 +1,10 @@
-"""The roles of agent.pyz: ``relay MARKER``, ``agentd``, ``supervise RUN``, ``environment NAME ...``."""
+"""The roles of agent.pyz: ``relay MARK``, ``agentd``, ``supervise RUN``, ``guard``, ``environment NAME``."""
 
 from __future__ import annotations
 
 import sys
 
-USAGE = "usage: agent.pyz relay MARKER | agentd | supervise RUN | environment NAME ..."
+USAGE = "usage: agent.pyz relay MARKER | agentd | supervise RUN | guard | environment NAME ..."
 
 
 def main(arguments: list[str]) -> int:
@@ -22,6 +22,10 @@ def main(arguments: list[str]) -> int:
         from remote_agent import supervise
 
         return supervise.main(rest)
+    if role == "guard":
+        from remote_agent import guard
+
+        return guard.main(rest)
     if role == "environment":
         from remote_agent import environments
 

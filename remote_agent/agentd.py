@@ -20,6 +20,7 @@ from remote_agent.agent_start import READY
 from remote_agent.caretaker import Caretaker
 from remote_agent.connection import Connection, is_own_peer
 from remote_agent.errors import AgentError
+from remote_agent.hashes import Hashes
 from remote_agent.methods import Agent
 from remote_agent.places import Places
 from remote_agent.protocol import ENDED
@@ -103,7 +104,7 @@ class Server:
         self._done = asyncio.Event()
         self._server: asyncio.Server | None = None
         self._idle_timer: asyncio.TimerHandle | None = None
-        self._caretaker = Caretaker(places)
+        self._caretaker = Caretaker(places, lambda: bool(self._connections))
         self.agent = Agent(
             places=places,
             build=program.build(),
@@ -111,6 +112,7 @@ class Server:
             samples=SampleFeed(places),
             hand_over=self.hand_over,
             threads=ThreadPoolExecutor(FILE_THREADS, "files"),
+            hashes=Hashes(),
         )
 
     async def run(self, ready: int = -1) -> None:
@@ -193,7 +195,7 @@ class Server:
 
     async def _leave_if_idle(self) -> None:
         runs = await asyncio.to_thread(status.all_runs, self._places)
-        busy = any(run.state not in ENDED for run in runs)
+        busy = any(run.state not in ENDED for run in runs) or self._places.guard_config.exists()
         lock = None if busy or self._connections else take_lock(self._places.agentd_lock)
         if lock is None:
             # Something runs, or a relay is about to connect.

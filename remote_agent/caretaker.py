@@ -1,12 +1,13 @@
-"""What agentd does unasked: adopt runs whose supervisor died, and tidy up once at its start."""
+"""What agentd does unasked: adopt runs whose supervisor died, keep the guard alive, tidy up at its start."""
 
 from __future__ import annotations
 
 import asyncio
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
-from remote_agent import cleanup, lifecycle
+from remote_agent import attendance, cleanup, guard_control, lifecycle
 from remote_agent.places import Places
 
 #: Also without anybody watching.
@@ -18,10 +19,20 @@ RETRY_S = 60.0
 
 
 class Caretaker:
-    """Looks now and then, and at once when nudged; touches the disk in threads only."""
+    """Looks now and then, and at once when nudged; touches the disk in threads only.
 
-    def __init__(self, places: Places, *, clock: Callable[[], float] = time.monotonic) -> None:
+    ``connected`` says whether a client is.
+    """
+
+    def __init__(
+        self,
+        places: Places,
+        connected: Callable[[], bool],
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._places = places
+        self._connected = connected
         self._clock = clock
         self._nudged = asyncio.Event()
         self._refused: dict[str, float] = {}
@@ -44,6 +55,7 @@ class Caretaker:
                 self._nudged.clear()
 
     async def _look(self) -> None:
+        await asyncio.to_thread(self._keep_guard, self._connected())
         now = self._clock()
         self._refused = {run: until for run, until in self._refused.items() if until > now}
         try:
@@ -53,3 +65,8 @@ class Caretaker:
         except OSError:
             return  # a volume that is away for a moment
         self._refused |= dict.fromkeys(failed, now + RETRY_S)
+
+    def _keep_guard(self, connected: bool) -> None:
+        with suppress(OSError):
+            attendance.note(self._places, connected=connected)
+            guard_control.ensure(self._places)

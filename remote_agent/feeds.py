@@ -11,18 +11,17 @@ from remote_agent.protocol import encode
 class NewestStream:
     """Holds at most one value; a newer one replaces what was not sent yet."""
 
-    def __init__(self, sub: int, method: str, key: str, on_close: Callable[[NewestStream], None]) -> None:
+    def __init__(self, sub: int, method: str, on_close: Callable[[NewestStream], None]) -> None:
         self.sub = sub
         self.due: float | None = None
         self.closed = False
         self._method = method
-        self._key = key
         self._on_close = on_close
-        self._value: Any = None
+        self._value: dict[str, Any] = {}
         self._fresh = False
 
-    def offer(self, value: Any) -> None:
-        """Replace the value to send."""
+    def offer(self, value: dict[str, Any]) -> None:
+        """Replace the parameters to send."""
         self._value = value
         self._fresh = True
 
@@ -31,7 +30,7 @@ class NewestStream:
         if not self._fresh:
             return None
         self._fresh = False
-        params = {"sub": self.sub, self._key: self._value}
+        params = {"sub": self.sub, **self._value}
         return encode({"jsonrpc": "2.0", "method": self._method, "params": params})
 
     def ack(self, offset: int, credit: int | None = None) -> None:

@@ -57,7 +57,7 @@ def read(places: Places, path: str, offset: int, limit: int) -> tuple[int, bytes
     """Return the size of a file and up to ``limit`` of its bytes from ``offset``. Raises AgentError."""
     if offset < 0:
         raise AgentError(INVALID_PARAMS, "o: negative")
-    descriptor = _open(places, path)
+    descriptor = open_confined(places, path)
     try:
         size = os.fstat(descriptor).st_size
         wanted = min(max(limit, 0), MAX_PAYLOAD_BYTES, max(size - offset, 0))
@@ -66,8 +66,11 @@ def read(places: Places, path: str, offset: int, limit: int) -> tuple[int, bytes
         os.close(descriptor)
 
 
-def _open(places: Places, path: str) -> int:
-    """Open a regular file; what was opened is checked again, as a link may have changed meanwhile."""
+def open_confined(places: Places, path: str) -> int:
+    """Open a regular file and return its descriptor; raises AgentError.
+
+    What was opened is checked again, as a link may have changed meanwhile.
+    """
     target = _confined(places, path)
     flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK  # a FIFO must not hold us
     try:

@@ -1,4 +1,4 @@
-"""CPU, memory and disk of this machine or of the container that it is: psutil or /proc, under cgroup limits."""
+"""CPU, memory and disk of this machine or of its container: psutil or /proc, under the limits of a cgroup."""
 
 from __future__ import annotations
 

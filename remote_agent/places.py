@@ -96,6 +96,31 @@ class Places:
         """What agentd says; its starter points 1 and 2 here."""
         return self.state / "agentd.log"
 
+    @property
+    def guard_config(self) -> Path:
+        """What the guard watches for; absent while none is armed."""
+        return self.state / "guard.json"
+
+    @property
+    def guard_status(self) -> Path:
+        """What the guard sees and plans; written by its process alone."""
+        return self.state / "guard-status.json"
+
+    @property
+    def guard_log(self) -> Path:
+        """Everything the guard did, and why; one JSON object a line."""
+        return self.state / "guard.jsonl"
+
+    @property
+    def guard_lock(self) -> Path:
+        """Held by the guard's process for life."""
+        return self.runtime / f"{self.key}.guard.lock"
+
+    @property
+    def attached(self) -> Path:
+        """Written every few seconds by agentd while a client is connected."""
+        return self.runtime / f"{self.key}.attached"
+
     def run_lock(self, run: str) -> Path:
         """Held by the run's supervisor for life: "is it supervised" is "can I take this lock"."""
         return self.runtime / f"{self.key}.{run}.run.lock"

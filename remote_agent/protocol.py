@@ -30,6 +30,13 @@ Methods (params -> result). Every mutating one is idempotent: a lost reply means
                                                                   after the last until none comes;
                                                                   "" is the state directory
 ``file.read``      path, o, max                                 size + payload
+``file.hash``      path                                         sha256, size; may take long
+``guard.get``      -                                            {armed, alive, config, spent_usd, plan, seen,
+                                                                  blocked, notices}
+``guard.set``      guard {..}: see docs/ARCHITECTURE.md; one    like guard.get, and checked: "" when the
+                   that watches nothing disarms                   provider lets the pod act on itself
+``guard.extend``   seconds                                      like guard.get: nothing is done before then
+``guard.results_safe`` run, files {path: sha256}                {safe, missing, differs}: paths below the run
 ``sub.open``       kind, run, o, gen="", every_s, credit        sub; kinds: log, metrics, runs, samples
 ``sub.ack``        sub, o, credit=null                          notification: bytes up to ``o`` were consumed,
                                                                 ``credit`` more may be on their way now
@@ -42,7 +49,7 @@ Streams arrive as notifications: ``data`` {sub, o, gen} + payload for kinds log 
 byte offset of the payload's first byte, ``gen`` the generation of the file), ``reset`` {sub, gen} when the
 file was replaced and its offsets start again at 0, ``eof`` {sub, size} when the run has ended and all bytes
 were sent (the subscription is closed then; after a resume, open another), ``runs`` {sub, runs: [every
-RunStatus]} at every change of any run, and ``sample`` {sub, sample: Sample}, newest only.
+RunStatus], guard: null or {armed, alive, plan, blocked, notices}} at every change of any of it, and ``sample`` {sub, sample: Sample}, newest only.
 
 ``gen`` is opaque. Give the last one seen back to ``sub.open`` with its offset: the agent checks that the file
 is still that one and sends ``reset`` when it is not. Only ``reset`` means "start again at 0".

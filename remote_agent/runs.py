@@ -90,6 +90,11 @@ class RunDirectory:
         return self.path / "exit.json"
 
     @property
+    def safe(self) -> Path:
+        """The laptop has the results of this attempt, compared by hash: manifest, attempt."""
+        return self.path / "safe.json"
+
+    @property
     def attempts(self) -> Path:
         """Exit documents of earlier attempts, N.json."""
         return self.path / "attempts"

@@ -61,11 +61,11 @@ def _open_file(connection: Connection, directory: RunDirectory, params: dict[str
 def _open_runs(connection: Connection) -> int:
     watch = connection.agent.watch
 
-    def offer(runs: list[dict[str, Any]]) -> None:
-        stream.offer(runs)
+    def offer(news: dict[str, Any]) -> None:
+        stream.offer(news)
         connection.wake()
 
-    stream = NewestStream(connection.next_sub(), "runs", "runs", lambda _: watch.remove(offer))
+    stream = NewestStream(connection.next_sub(), "runs", lambda _: watch.remove(offer))
     connection.add(stream)
     watch.add(offer)
     return stream.sub
@@ -75,10 +75,10 @@ def _open_samples(connection: Connection, every_s: float) -> int:
     feed = connection.agent.samples
 
     def offer(sample: dict[str, Any]) -> None:
-        stream.offer(sample)
+        stream.offer({"sample": sample})
         connection.wake()
 
-    stream = NewestStream(connection.next_sub(), "sample", "sample", lambda _: feed.remove(offer))
+    stream = NewestStream(connection.next_sub(), "sample", lambda _: feed.remove(offer))
     connection.add(stream)
     feed.add(offer, every_s)
     return stream.sub

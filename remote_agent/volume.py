@@ -17,6 +17,7 @@ UNBELIEVABLE_BYTES = 100 * TIB
 #: A walk over a network volume is slow; what was counted by then is a lower bound.
 WALK_LIMIT_S = 15.0
 PROBE_BYTES = 4 * 1024 * 1024
+ROOT = Path("/")
 
 
 @dataclass(frozen=True)

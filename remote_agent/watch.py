@@ -6,9 +6,10 @@ import asyncio
 import os
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
-from remote_agent import status
+from remote_agent import guard_control, status
 from remote_agent.errors import AgentError
 from remote_agent.places import Places
 from remote_agent.protocol import ENDED, RunStatus, to_wire
@@ -75,25 +76,39 @@ def _stat(path: str) -> tuple[int, int, int] | None:
     return found.st_ino, found.st_size, found.st_mtime_ns
 
 
+@dataclass(frozen=True)
+class News:
+    """What subscribers are told: every run, and what the guard has to say (None where there is none)."""
+
+    runs: list[RunStatus]
+    guard: dict[str, Any] | None
+
+    def to_wire(self) -> dict[str, Any]:
+        """Return the parameters of the notification."""
+        return {"runs": [to_wire(run) for run in self.runs], "guard": self.guard}
+
+
 class RunsWatch:
     """One scan for all subscribers; each hears of every run at once and after any change."""
 
     def __init__(self, places: Places, *, on_orphan: Callable[[], None] = lambda: None) -> None:
         self._scan = RunsScan(places)
         self._on_orphan = on_orphan
-        self._listeners: list[Callable[[list[dict[str, Any]]], None]] = []
-        self._last: list[RunStatus] | None = None
+        self._places = places
+        self._listeners: list[Callable[[dict[str, Any]], None]] = []
+        self._last: News | None = None
+        self._guard: tuple[float, dict[str, Any] | None] | None = None
         self._task: asyncio.Task[None] | None = None
 
-    def add(self, listener: Callable[[list[dict[str, Any]]], None]) -> None:
+    def add(self, listener: Callable[[dict[str, Any]], None]) -> None:
         """Call ``listener`` with all runs: soon, and at each change."""
         self._listeners.append(listener)
         if self._task is None:
             self._task = asyncio.create_task(self._follow())
         elif self._last is not None:
-            listener([to_wire(run) for run in self._last])
+            listener(self._last.to_wire())
 
-    def remove(self, listener: Callable[[list[dict[str, Any]]], None]) -> None:
+    def remove(self, listener: Callable[[dict[str, Any]], None]) -> None:
         """Stop calling ``listener``; the scan ends with the last one."""
         self._listeners = [other for other in self._listeners if other is not listener]
         if not self._listeners and self._task is not None:
@@ -101,19 +116,25 @@ class RunsWatch:
             self._task = None
             self._last = None
 
+    def _look(self) -> tuple[list[RunStatus], dict[str, Any] | None]:
+        now = time.monotonic()
+        if self._guard is None or now - self._guard[0] >= RECHECK_S:
+            self._guard = (now, guard_control.notice(self._places))
+        return self._scan.look(), self._guard[1]
+
     async def _follow(self) -> None:
         while True:
             try:
-                runs = await asyncio.to_thread(self._scan.look)
+                runs, guard = await asyncio.to_thread(self._look)
             except OSError:
                 await asyncio.sleep(IDLE_SCAN_S)  # a network volume that is away for a moment
                 continue
             if any(run.unsupervised for run in runs):
                 self._on_orphan()
-            runs = status.worth_listing(runs)
-            if runs != self._last:
-                self._last = runs
-                wire = [to_wire(run) for run in runs]
+            news = News(status.worth_listing(runs), guard)
+            if news != self._last:
+                self._last = news
+                wire = news.to_wire()
                 for listener in self._listeners:
                     listener(wire)
             live = any(run.state not in ENDED for run in runs)
