@@ -9,8 +9,8 @@ from concurrent.futures import Executor
 
 from remote_agent.streams import FileStream
 
-#: Frames read in one go; 128 KiB hide the hop to a thread and still bound what an idle client costs.
-AHEAD_FRAMES = 4
+#: Read in one go: enough to hide the hop to a thread, and still a bound on what an idle client costs.
+AHEAD_BYTES = 128 * 1024
 
 
 class ReadAhead:
@@ -72,11 +72,13 @@ class ReadAhead:
 
     def _read(self) -> list[bytes]:
         frames: list[bytes] = []
-        while len(frames) < AHEAD_FRAMES and not self._stream.closed:
+        size = 0
+        while size < AHEAD_BYTES and not self._stream.closed:
             frame = self._stream.take(self._clock())
             if frame is None:
                 break
             frames.append(frame)
+            size += len(frame)
         return frames
 
     def _was_read(self, reading: asyncio.Future[list[bytes]]) -> None:

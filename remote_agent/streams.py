@@ -18,6 +18,7 @@ from remote_agent.protocol import CREDIT_BYTES, STREAM_FRAME_BYTES, encode
 MARK_BYTES = 64
 MIN_CREDIT_BYTES = STREAM_FRAME_BYTES
 MAX_CREDIT_BYTES = 8 * CREDIT_BYTES
+_FRAMES_PER_CREDIT = 32
 #: Seconds between looks at a file that grows, and at one that does not.
 FAST_POLL_S = 0.05
 SLOW_POLL_S = 0.5
@@ -129,6 +130,10 @@ class FileStream:
         room = self._acked + self._credit - self._offset
         return room if room >= MIN_CREDIT_BYTES else 0
 
+    def _frame_bytes(self) -> int:
+        """Return the size of a frame: the credit grows only where a large one does not delay a reply."""
+        return max(STREAM_FRAME_BYTES, self._credit // _FRAMES_PER_CREDIT)
+
     def _data(self, now: float) -> bytes | None:
         if self._offset >= self._size or self._gen is None:
             return None
@@ -136,7 +141,7 @@ class FileStream:
         if room <= 0:
             self.due = None
             return None
-        data = os.pread(self._fd, min(STREAM_FRAME_BYTES, room, self._size - self._offset), self._offset)
+        data = os.pread(self._fd, min(self._frame_bytes(), room, self._size - self._offset), self._offset)
         if not data:
             self._size = self._offset
             self.due = now

@@ -26,6 +26,11 @@ def test_a_fast_far_link_gets_all_that_is_allowed() -> None:
     assert stream(1e9, 0.06, 50_000_000).bytes == MAX_CREDIT_BYTES
 
 
+def test_a_near_and_fast_machine_gets_it_too() -> None:
+    assert stream(2e8, 0.0003, 50_000_000).bytes == MAX_CREDIT_BYTES
+    assert stream(2_000_000, 0.0003, 20_000_000).bytes == CREDIT_BYTES
+
+
 def test_the_queue_is_never_longer_than_two_and_a_half_round_trips() -> None:
     for rate in (1e6, 3e6, 5e6, 8e6, 12e6, 20e6, 30e6):
         credit = stream(rate, 0.06, 100_000_000)
