@@ -16,7 +16,7 @@ from presets.layouts import Conversation, Layout, conversation, recognise
 from presets.mapping import Mapping, parse_mapping
 from presets.rows import file_format, read_rows
 
-__all__ = ["DataReport", "Lengths", "Mapping", "inspect", "parse_mapping", "write_rows"]
+__all__ = ["DataReport", "Lengths", "Mapping", "inspect", "parse_mapping", "split", "write_rows"]
 
 #: Rows that are shown.
 FIRST_ROWS = 3
@@ -42,6 +42,17 @@ class Lengths:
         """Return the share of rows longer than ``tokens``."""
         rows = sum(count for _, count in self.histogram)
         return sum(count for length, count in self.histogram if length > tokens) / rows
+
+    def buckets(self, most: int = 12) -> tuple[tuple[int, int, int], ...]:
+        """Return (shortest, longest, rows) of at most ``most`` ranges of one width, a power of two."""
+        width = 1
+        while self.max // width >= most:
+            width *= 2
+        counts: Counter[int] = Counter()
+        for length, count in self.histogram:
+            counts[length // width] += count
+        numbers = range(min(counts), max(counts) + 1)
+        return tuple((number * width, (number + 1) * width - 1, counts[number]) for number in numbers)
 
 
 @dataclass(frozen=True)
@@ -99,6 +110,12 @@ def inspect(path: Path, mapping: Mapping | None = None) -> DataReport:
         first=first,
         is_text=layout.is_text,
     )
+
+
+def split(rows: int, eval_share: float) -> tuple[int, int]:
+    """Return how many rows are trained on and how many are kept back, as the trainer rounds them."""
+    kept = math.ceil(rows * eval_share)
+    return rows - kept, kept
 
 
 def write_rows(path: Path, mapping: Mapping | None, out: Path) -> int:

@@ -39,6 +39,9 @@ KNOWN = (
     ("text", ("text",), {"text": "text"}),
 )
 
+#: Columns that say that rows are not text alone.
+MEDIA = frozenset({"image", "images", "video", "videos", "audio", "audios"})
+
 #: The roles of messages as they are written, and as we name them.
 SPEAKERS = {
     "system": "system",
@@ -94,6 +97,7 @@ def recognise(path: Path, columns: Iterable[str], mapping: Mapping | None) -> La
                 remedy="Name a column that is there.",
             )
         return Layout("mapped", mapping)
+    _refuse_media(path, seen)
     for name, required, roles in KNOWN:
         if all(column in seen for column in required):
             pairs = tuple((column, role) for column, role in roles.items() if column in seen)
@@ -103,6 +107,16 @@ def recognise(path: Path, columns: Iterable[str], mapping: Mapping | None) -> La
         cause=f"They are: {_listed(seen)}.",
         remedy=f"Say which is what, for example {EXAMPLE}",
     )
+
+
+def _refuse_media(path: Path, columns: list[str]) -> None:
+    media = [column for column in columns if column.lower() in MEDIA]
+    if media:
+        raise InvalidInput(
+            f"{path}, row 1 has a column {media[0]!r}, and only text is trained here.",
+            cause="Without its pictures or sounds such a row teaches the wrong thing.",
+            remedy="Take such rows out; or say with --map which columns to train, and the others are left out.",
+        )
 
 
 def conversation(path: Path, row: Row, layout: Layout) -> Conversation:

@@ -60,7 +60,8 @@ def _lines(report: DataReport, spec: RunSpec | None) -> list[str]:
         lines.append(f"not used    {printable(', '.join(report.ignored))}")
     about = "" if report.duplicates_exact else "about "
     lines += [
-        f"rows        {report.rows} ({about}{report.duplicates} duplicates, {report.empties} with an empty part)",
+        f"rows        {report.rows} ({about}{report.duplicates} duplicates, "
+        f"{report.empties} with an empty part)",
         f"tokens      about {lengths.total} in all; a row has {lengths.min} to {lengths.max}, "
         f"median {lengths.median}, 95 % under {lengths.p95}",
         "            (reckoned from bytes, within a third; the model's tokenizer is on the training machine)",

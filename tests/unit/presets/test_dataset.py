@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from presets.dataset import inspect, parse_mapping, write_rows
+from presets.dataset import inspect, parse_mapping, split, write_rows
 from presets.duplicates import DuplicateCounter
 from presets.errors import FinetuiError, InvalidInput
 
@@ -95,6 +95,16 @@ def test_the_report_counts_what_a_person_would_count(tmp_path: Path) -> None:
     assert (report.lengths.max, report.lengths.median) == (106, 106)
     assert report.lengths.share_over(100) == pytest.approx(2 / 3)
     assert report.first[2][0].content == "b"
+    assert report.lengths.buckets() == (
+        (0, 15, 1),
+        *((n, n + 15, 0) for n in range(16, 96, 16)),
+        (96, 111, 2),
+    )
+
+
+@pytest.mark.parametrize(("share", "expected"), [(0.0, (100, 0)), (0.05, (95, 5)), (0.001, (99, 1))])
+def test_the_rows_kept_back_are_rounded_up(share: float, expected: tuple[int, int]) -> None:
+    assert split(100, share) == expected
 
 
 def test_equal_rows_are_duplicates_however_they_are_written(tmp_path: Path) -> None:
@@ -194,6 +204,7 @@ BROKEN: list[tuple[str, bytes, str]] = [
     ("a.csv", b'question,answer\n"a,b\n', "broken CSV"),
     ("a.csv", b"text,text\na,b\n", "the column 'text' twice"),
     ("a.csv", b"question;answer\na;b\n", "'question;answer'"),
+    ("a.jsonl", b'{"prompt": "a", "response": "b", "images": ["c.png"]}', "a column 'images', and only text"),
     ("a.parquet", b"PAR1", "the format .parquet is not read"),
 ]  # fmt: skip
 
