@@ -74,6 +74,8 @@ ACTIONS: tuple[Action, ...] = (
     Action("launch.settings", "f4", "show('settings')", "Settings", "Go to the form", True, True),
     Action("launch.preview", "f5", "show('preview')", "Preview", "Go to the preview", True, True),
     Action("launch.more", "f6", "more", "More settings", "Show or hide rarer settings", False, True),
+    Action("launch.save", "ctrl+s", "save", "Save preset", "Keep this as a preset of my own", False, True),
+    Action("launch.edit", "ctrl+e", "edit", "Edit YAML", "Edit my preset's YAML in $EDITOR", False, True),
     Action("launch.zoom", "f7", "zoom", "Zoom", "Give the panel the whole screen, or back", False, True),
     Action("launch.back", "escape", "back", "Back", "Back to the runs; nothing is launched", True),
     # Run

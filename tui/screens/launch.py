@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any, ClassVar
 
+from textual.app import SuspendNotSupported
 from textual.binding import BindingType
 from textual.containers import VerticalScroll
 from textual.content import Content
@@ -16,12 +18,15 @@ from textual.widgets.option_list import Option
 
 from presets.errors import FinetuiError
 from remote_agent.protocol import RunStatus
+from tui.messages import Failed
 from tui.screens.base import Context, PlaceScreen, bindings_of
 from tui.screens.fields import MAIN, MORE, Field, PathSuggester, text_of
+from tui.screens.own_presets import edit, own_preset, save_preset
 from tui.screens.panels import Panel, PanelDeck
-from tui.screens.presets_list import PresetCard
+from tui.screens.presets_list import PresetCard, first_sentence
 from tui.screens.preview import Draft, Preview
 from tui.screens.preview_text import preview_content
+from tui.screens.prompt import PromptScreen
 
 #: A pause in typing of this length starts a look at the draft (s).
 DEBOUNCE_S = 0.3
@@ -79,9 +84,12 @@ class LaunchScreen(PlaceScreen):
     def _list(self, cards: list[PresetCard]) -> None:
         self._cards = {card.name: card for card in cards}
         options = self.query_one("#presets", OptionList)
+        options.clear_options()
         for card in cards:
             text = Content.assemble(
-                (card.name, "bold"), "\n", card.why, "\n", (f"Needs: {card.needs}", "$text-muted"), "\n"
+                (card.name, "bold"),
+                f"\n{first_sentence(card.why)}\n",
+                (f"Needs: {first_sentence(card.needs)}\n" if card.needs else "", "$text-muted"),
             )
             options.add_option(Option(text, id=card.name))
         names = list(self._cards)
@@ -173,6 +181,49 @@ class LaunchScreen(PlaceScreen):
             if field.key in MORE:
                 field.display = shown
         self.query_one("#more-title").display = not shown
+
+    def action_save(self) -> None:
+        """Keep the draft as a preset of the user's own."""
+        self._save_as(lambda path: self.notify(f"Saved {path}"))
+
+    def action_edit(self) -> None:
+        """Edit the preset's YAML; one of finetui's is kept under another name first."""
+        draft = self.draft()
+        path = own_preset(draft.preset) if draft else None
+        if path is not None:
+            self._edit(path)
+        else:
+            self._save_as(self._edit)
+
+    def _save_as(self, then: Callable[[Path], None]) -> None:
+        draft = self.draft()
+        if draft is None:
+            return
+
+        def named(name: str | None) -> None:
+            if name:
+                self.in_background("save the preset", partial(save_preset, draft, name), saved)
+
+        def saved(path: Path) -> None:
+            self._reload(path.stem)
+            then(path)
+
+        self.app.push_screen(PromptScreen("Name of my preset", f"my-{draft.preset}"), named)
+
+    def _edit(self, path: Path) -> None:
+        try:
+            with self.app.suspend():
+                edit(path)
+        except SuspendNotSupported:
+            self.notify(f"This terminal can't be handed to an editor; the file is {path}", severity="warning")
+        except FinetuiError as error:
+            self.post_message(Failed("edit the preset", error))
+        self._reload(path.stem)
+
+    def _reload(self, name: str) -> None:
+        """Read the presets again and choose one."""
+        self._wanted, self._card = name, None
+        self.in_background("list the presets", self.context.backend.presets, self._list)
 
     def action_launch(self) -> None:
         """Launch the draft, unless something is known to be wrong with it."""

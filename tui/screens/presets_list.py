@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,12 @@ class PresetCard:
     why: str = ""
     needs: str = ""
     values: dict[str, Any] = field(default_factory=dict)
+
+
+def first_sentence(text: str) -> str:
+    """Return the text up to its first full stop; "3.5" and "e.g. x" don't count as one."""
+    end = re.search(r"(?<=[a-z)])[.:;] (?=[A-Z])", text)
+    return text[: end.start() + 1] if end else text
 
 
 def list_presets(extra_dirs: Sequence[Path] = ()) -> list[PresetCard]:

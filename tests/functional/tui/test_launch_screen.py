@@ -143,3 +143,36 @@ def test_the_demo_is_one_key_from_home(agent: ScriptedAgent) -> None:
         await user.sees("preparing", "environment: checking")
 
     drive(agent, scenario)
+
+
+def test_a_draft_is_kept_as_a_preset_of_my_own(agent: ScriptedAgent) -> None:
+    async def scenario(user: Driver) -> None:
+        await open_form(user)
+        field(user, "learning_rate").value = "0.002"
+        await user.press("ctrl+s")
+        await user.on("PromptScreen")
+        await user.press("enter")
+        await user.sees("my-demo")
+        await user.until(lambda: field(user, "learning_rate").value == "0.002")
+        draft = user.app.screen.draft()  # type: ignore[attr-defined]
+        assert draft.preset == "my-demo"
+        assert draft.sets == ()
+        await user.press("ctrl+s")
+        await user.on("PromptScreen")
+        user.app.screen.query_one(Input).value = "my-demo"
+        await user.press("enter")
+        await user.sees("there is a preset 'my-demo' already")
+
+    drive(agent, scenario)
+
+
+def test_a_preset_broken_by_hand_is_listed_with_its_fault(agent: ScriptedAgent, tmp_path: Path) -> None:
+    folder = tmp_path / "home" / "config" / "presets"
+    folder.mkdir(parents=True)
+    (folder / "a-broken.yaml").write_text("model: x\nmethod: full\n  zero_stage: [1\n")
+
+    async def scenario(user: Driver) -> None:
+        await open_form(user)
+        await user.sees("a-broken", "Can't be used")
+
+    drive(agent, scenario, size=(140, 50))
