@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from remote_agent.errors import AgentError
+from remote_agent.notify import KINDS as NOTIFY_KINDS
 from remote_agent.protocol import INVALID_PARAMS
 
 KINDS = ("train", "serve")
@@ -45,6 +46,8 @@ class JobSpec:
     parent: str = ""
     ranks: int = 1
     needs_environment: bool = False
+    #: webhook or ntfy; "" when nobody is to be told of the end.
+    notify: str = ""
     resume: Resume | None = None
     graceful_save_s: float = GRACEFUL_SAVE_S
     grace_s: float = GRACE_S
@@ -71,6 +74,7 @@ def parse(data: object) -> JobSpec:
         parent=_text(spec, "parent"),
         ranks=_ranks(spec.get("ranks", 1)),
         needs_environment=spec.get("environment") is not None,
+        notify=_notify(spec.get("notify")),
         resume=_resume(spec.get("resume")),
         graceful_save_s=_seconds(stop, "graceful_save_s", GRACEFUL_SAVE_S),
         grace_s=_seconds(stop, "grace_s", GRACE_S),
@@ -90,6 +94,15 @@ def _step(data: object, index: int) -> Step:
         env=dict(zip(env, _strings(list(env.values()), f"{where}.env"), strict=True)),
         once=step.get("once") is True,
     )
+
+
+def _notify(data: object) -> str:
+    if data is None:
+        return ""
+    kind = _object(data, "notify").get("kind", "webhook")
+    if kind not in NOTIFY_KINDS:
+        raise _invalid("notify.kind", f"is none of {', '.join(NOTIFY_KINDS)}")
+    return str(kind)
 
 
 def _resume(data: object) -> Resume | None:

@@ -49,7 +49,8 @@ Streams arrive as notifications: ``data`` {sub, o, gen} + payload for kinds log 
 byte offset of the payload's first byte, ``gen`` the generation of the file), ``reset`` {sub, gen} when the
 file was replaced and its offsets start again at 0, ``eof`` {sub, size} when the run has ended and all bytes
 were sent (the subscription is closed then; after a resume, open another), ``runs`` {sub, runs: [every
-RunStatus], guard: null or {armed, alive, plan, blocked, notices}} at every change of any of it, and ``sample`` {sub, sample: Sample}, newest only.
+RunStatus], guard: null or {armed, alive, plan, blocked, notices}} at every change of any of it, and
+``sample`` {sub, sample: Sample}, newest only.
 
 ``gen`` is opaque. Give the last one seen back to ``sub.open`` with its offset: the agent checks that the file
 is still that one and sends ``reset`` when it is not. Only ``reset`` means "start again at 0".

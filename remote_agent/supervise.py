@@ -24,6 +24,7 @@ from remote_agent import (
     job_environment,
     job_spec,
     metrics_tail,
+    notify,
     program,
     spawn,
 )
@@ -144,6 +145,10 @@ class Supervision:
         self._lock = lock
         self._proc = Proc()
         self._spec: JobSpec = job_spec.parse(read_json(directory.spec))
+        self._notify_url = order.secrets.get(notify.URL_SECRET, "")
+        self._job_secrets = {
+            name: value for name, value in order.secrets.items() if name != notify.URL_SECRET
+        }
         self._log = os.open(directory.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._oom_kills = conclusion.oom_kills()
         self._touched = time.monotonic()
@@ -271,7 +276,7 @@ class Supervision:
         )
         argv = [job_environment.expand(word, values) for word in step.argv]
         env = job_environment.step_environment(
-            os.environ, step, values, self._own(), self._order.secrets, cards=self._cards
+            os.environ, step, values, self._own(), self._job_secrets, cards=self._cards
         )
         return self._start_and_watch(step.name, argv, env, can_save=self._can_save(step.name), is_job=True)
 
@@ -337,6 +342,25 @@ class Supervision:
             self._say_phase("done")
         conclusion.write_exit(self._directory, document)
         failpoints.reached("supervise-after-exit")
+        self._notify(document)
+
+    def _notify(self, document: dict[str, Any]) -> None:
+        """Tell whoever asked for it that the run has ended; a failure is one line in the log."""
+        if not self._spec.notify:
+            return
+        numbers = metrics_tail.newest_numbers(self._directory.metrics, self._record["metrics_offset"])
+        told = {
+            "run": self._directory.run,
+            "kind": self._spec.kind,
+            "preset": self._spec.preset,
+            "model": self._spec.model,
+            **{key: document[key] for key in ("state", "code", "message", "attempt", "ended", "duration_s")},
+            **{key: numbers.get(key) for key in ("step", "total", "loss", "eval_loss")},
+        }
+        url = self._notify_url
+        failure = notify.send(self._spec.notify, url, told) if url else "the address is not known any more"
+        if failure:
+            self._say(f"the notification could not be sent: {failure}")
 
     def _message(self, state: str, step: str, outcome: Outcome) -> str:
         parts = []
