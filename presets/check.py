@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
 
+from presets.check_trainer import check_trainer
 from presets.dataset import DataReport
+from presets.findings import Finding, in_order
+from presets.gpus import find
 from presets.models import Architecture, architecture
 from presets.sizing import (
     Estimate,
@@ -18,15 +20,7 @@ from presets.sizing import (
 from presets.spec import RunSpec
 from presets.verdict import judge, what_fits
 
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that a person should know; ``where`` is the key, the data or the part of the machine."""
-
-    level: Literal["error", "warning", "note"]
-    where: str
-    reason: str
-    fix: str
+__all__ = ["Finding", "Machine", "check", "total_steps"]
 
 
 @dataclass(frozen=True)
@@ -41,11 +35,15 @@ class Machine:
 
 def check(spec: RunSpec, report: DataReport, machine: Machine | None = None) -> tuple[Finding, ...]:
     """Return the findings, errors first; with a machine also whether the run fits it."""
-    findings = [*_check_data(spec, report), *_check_steps(spec, report), *_check_precision(spec, machine)]
+    findings = [
+        *check_trainer(spec),
+        *_check_data(spec, report),
+        *_check_steps(spec, report),
+        *_check_precision(spec, machine),
+    ]
     if machine is not None:
         findings += _check_machine(spec, machine)
-    order = ("error", "warning", "note")
-    return tuple(sorted(findings, key=lambda finding: order.index(finding.level)))
+    return in_order(findings)
 
 
 def total_steps(spec: RunSpec, rows: int) -> int:
@@ -108,17 +106,16 @@ def _check_steps(spec: RunSpec, report: DataReport) -> list[Finding]:
     return [*findings, Finding("warning", "save_steps", reason, fix)]
 
 
-#: Cards before Ampere compute bf16 by emulation: torch accepts it and is many times slower.
-_WITHOUT_BF16 = ("V100", "T4", "P100", "P40", "RTX 20", "TITAN RTX", "Quadro RTX", "GTX")
-
-
 def _check_precision(spec: RunSpec, machine: Machine | None) -> list[Finding]:
-    old = [
-        name for name, _ in (machine.gpus if machine else ()) if any(mark in name for mark in _WITHOUT_BF16)
-    ]
+    cards = [(name, find(name)) for name, _ in (machine.gpus if machine else ())]
+    # torch's own test passes: it accepts emulation, which is many times slower.
+    old = [name for name, card in cards if card is not None and not card.has_bf16]
     if spec.precision == "bf16" and old:
         reason = f"{old[0]} has no bf16 arithmetic (compute capability below 8.0)."
         return [Finding("error", "precision", reason, "Use --set precision=fp16, or a newer card.")]
+    if spec.flash_attn == "fa2" and old:
+        reason = f"FlashAttention-2 needs compute capability 8.0 or more, and {old[0]} has less."
+        return [Finding("error", "flash_attn", reason, "Use --set flash_attn=auto.")]
     if spec.precision == "fp16" and not old:
         reason = "fp16 overflows on models that were trained in bf16, which most are."
         return [Finding("warning", "precision", reason, "Use --set precision=bf16 on Ampere and newer.")]

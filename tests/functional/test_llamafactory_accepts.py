@@ -50,6 +50,7 @@ for folder in sys.argv[1:]:
     results[Path(folder).name] = {
         "template": data.template in TEMPLATES,
         "method": finetuning.finetuning_type,
+        "bits": model.quantization_bit,
         "stage": finetuning.stage,
         "zero": training.deepspeed and training.hf_deepspeed_config.config["zero_optimization"]["stage"],
         "batch": training.per_device_train_batch_size * training.gradient_accumulation_steps,
@@ -72,21 +73,39 @@ VARIANTS: dict[str, tuple[str, tuple[str, ...]]] = {
 }
 
 
+def announce_extras(folder: Path) -> None:
+    """Let the parser find the packages that only GPU runs install: it asks for their versions, no more."""
+    for pin in (REPOSITORY / "presets" / "extras").glob("*.txt"):
+        name, _, version = pin.read_text().strip().partition("==")
+        place = folder / f"{name.replace('-', '_')}-{version}.dist-info"
+        place.mkdir(parents=True)
+        (place / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+
+
 @pytest.fixture(scope="module")
 def accepted(trainer_python: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What LLaMA-Factory made of each rendered folder; text instead of values where it refused."""
     place = tmp_path_factory.mktemp("rendered folders")
     rows = place / "rows.jsonl"
     demo.write_dataset(rows)
+    text = place / "text.jsonl"
+    text.write_text('{"text": "once upon a time"}\n')
     folders = []
     for name, (preset, sets) in VARIANTS.items():
-        folders.append(str(render(resolve(preset, sets), rows, None, place / name).folder))
+        spec = resolve(preset, sets)
+        folders.append(str(render(spec, text if spec.stage == "pt" else rows, None, place / name).folder))
+    announce_extras(place / "extras")
     script = place / "parse.py"
     script.write_text(PARSE)
     launcher = [str(trainer_python), "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "1"]
+    path = f"{REPOSITORY}:{place / 'extras'}"
     done = subprocess.run(
         [*launcher, str(script), *folders],
-        env={**os.environ, "PYTHONPATH": str(REPOSITORY), "RESULTS": str(place / "results.json")},
+        env={
+            **os.environ,
+            "PYTHONPATH": f"{REPOSITORY}:{place / 'extras'}",
+            "RESULTS": str(place / "results.json"),
+        },
         cwd=place,
         capture_output=True,
         text=True,
@@ -107,8 +126,9 @@ def test_llamafactory_accepts_the_yaml_and_reads_it_as_it_was_meant(
     assert isinstance(seen, dict), seen
     assert seen == {
         "template": True,
-        "method": spec.method,
-        "stage": "sft",
+        "method": "lora" if spec.method == "qlora" else spec.method,
+        "bits": spec.quantization_bit,
+        "stage": spec.stage,
         "zero": spec.zero_stage,
         "batch": spec.micro_batch * spec.gradient_accumulation,
         "eval": "steps" if spec.eval_share else "no",
@@ -116,6 +136,6 @@ def test_llamafactory_accepts_the_yaml_and_reads_it_as_it_was_meant(
         "max_steps": spec.max_steps or -1,
         # With packing LLaMA-Factory keeps one token of each pack for itself.
         "cutoff_len": spec.cutoff_len - spec.packing,
-        "formatting": "sharegpt",
+        "formatting": "alpaca" if spec.stage == "pt" else "sharegpt",
         "model": "./model" if spec.tiny_model else spec.model,
     }
