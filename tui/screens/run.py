@@ -16,16 +16,19 @@ from textual.message import Message
 from textual.widgets import Static
 
 from presets.errors import FinetuiError
-from remote_agent.protocol import Checkpoint
+from remote_agent.protocol import ENDED, Checkpoint
 from tui.messages import LogExtended, MetricsAdded, SampleTaken
 from tui.screens.base import Context, bindings_of, keys_of
 from tui.screens.board import KnownRun
 from tui.screens.checkpoint_list import CheckpointList
+from tui.screens.findings import Findings
 from tui.screens.machine import MachineGauges
 from tui.screens.panels import Panel, PanelDeck
+from tui.screens.problem import ProblemScreen
 from tui.screens.run_actions import RunActions
 from tui.screens.run_text import heading, progress, troubles
 from tui.screens.wording import plural, short_id
+from tui.state.anomalies import anomalies
 from tui.state.connection import ConnectionChanged
 from tui.state.spool import LogSpool
 from tui.widgets.chart import Chart, Curve
@@ -48,6 +51,8 @@ class RunScreen(RunActions):
         self._metrics = context.board.metrics_of(known.run)
         self._state_seen = ""
         self._saves_seen = 0
+        self._spool: LogSpool | None = None
+        self._findings = Findings()
 
     def heading(self) -> Content:
         """Return the title line."""
@@ -103,6 +108,7 @@ class RunScreen(RunActions):
         self.set_interval(1.0, self._tick)
 
     def _watched(self, spool: LogSpool) -> None:
+        self._spool = spool
         self.query_one(LogPanel).view.show(spool)
 
     def _tick(self) -> None:
@@ -200,20 +206,34 @@ class RunScreen(RunActions):
         self.query_one("#trouble").display = bool(texts["#trouble"])
         self.query_one(MachineGauges).mark_age(age_s)
         if known.status.state != self._state_seen:
+            if self._state_seen in ENDED:
+                self._findings.resumed()
             self._state_seen = known.status.state
             self._list_checkpoints()
 
     def _troubles(self, age_s: float | None) -> Content:
-        board = self.context.board
-        sample = board.samples.get(self._known.target)
-        return troubles(
-            self._known,
+        sample = self.context.board.samples.get(self._known.target)
+        if self._spool is not None:
+            self._findings.read(self._spool, self._known.status.step)
+        found = anomalies(
+            self._known.status,
             self._metrics,
             # Old data says nothing of what happens now.
             silent_s=0.0 if age_s is not None else self.context.clock() - self._known.moved,
             sample=sample[0] if sample and age_s is None else None,
             checkpoints=self.query_one(CheckpointList).shown,
+            log=self._findings.in_log,
         )
+        self._findings.note(found)
+        return troubles(self._known, found)
+
+    def action_findings(self) -> None:
+        """List everything that looked wrong, with what to do."""
+        text = self._findings.listed()
+        if not text:
+            self.notify("Nothing looked wrong so far")
+            return
+        self.app.push_screen(ProblemScreen(f"What looked wrong with {short_id(self._known.run)}", text))
 
     # Checkpoints
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from textual.content import Content
 
-from remote_agent.protocol import Checkpoint, Sample
 from tui.screens.board import KnownRun
+from tui.screens.findings import lines_of
 from tui.screens.phase import phase_text
 from tui.screens.wording import duration, number, one_line, rate, steps
-from tui.state.anomalies import anomalies
-from tui.state.metrics import Metrics
+from tui.state.anomalies import Finding
 from tui.theme import colour_of, mark
+
+#: Lines of the head that say what is wrong; the style sheet gives no more.
+TROUBLE_LINES = 3
 
 
 def heading(known: KnownRun, ascii_only: bool) -> Content:
@@ -81,17 +81,7 @@ def trouble(known: KnownRun) -> str:
     return one_line(status.message) if known.active else ""
 
 
-def troubles(
-    known: KnownRun,
-    metrics: Metrics,
-    *,
-    silent_s: float,
-    sample: Sample | None,
-    checkpoints: Sequence[Checkpoint],
-) -> Content:
-    """Return a line for what is wrong, and for each thing that looks wrong while the run goes on."""
+def troubles(known: KnownRun, found: list[Finding]) -> Content:
+    """Return a line for what is wrong, and for each thing that looks wrong, three at most."""
     lines = [Content.styled(trouble(known), "bold $error")] if trouble(known) else []
-    if known.active:
-        found = anomalies(known.status, metrics, silent_s, sample, checkpoints)
-        lines += [Content.styled(f"! {one_line(text)}", "$warning") for text in found]
-    return Content("\n").join(lines)
+    return Content("\n").join([*lines, *lines_of(found, TROUBLE_LINES - len(lines))])

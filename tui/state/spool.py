@@ -152,6 +152,11 @@ class LogSpool:
         with self._lock:
             return max(0, self._line_after(offset + 1, 0, len(self._starts)) - 1)
 
+    def offset_of(self, line: int) -> int:
+        """Return the byte at which a line starts; the end of the file for one that is not there yet."""
+        with self._lock:
+            return self._starts[max(0, line)] if line < len(self._starts) else self._size
+
     def index_head(self, cancelled: threading.Event | None = None) -> int:
         """Index what lies before the tail and return by how much all line numbers grew."""
         return self.adopt_head(self.scan_head(cancelled))
