@@ -103,7 +103,7 @@ def accepted(trainer_python: Path, tmp_path_factory: pytest.TempPathFactory) -> 
         [*launcher, str(script), *folders],
         env={
             **os.environ,
-            "PYTHONPATH": f"{REPOSITORY}:{place / 'extras'}",
+            "PYTHONPATH": path,
             "RESULTS": str(place / "results.json"),
         },
         cwd=place,
