@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from remote_agent.documents import read_json
+from remote_agent.identity import Identity, Proc, send
 from remote_agent.places import Places
+from remote_agent.sweep import carriers, kill_all
 from tests.fakes.agent_processes import end_agentd
-from tests.fakes.agent_runs import Runs
 from tests.fakes.sshd import Laptop, PrivateSshd
 from tui.remote.ssh import SshMachine, connect
 from tui.remote.ssh_ask import nobody_to_ask
@@ -31,9 +34,21 @@ def places(tmp_path: Path) -> Iterator[Places]:
     places = Places(tmp_path / "pod-state", runtime, tmp_path / "environments")
     yield places
     end_agentd(places)
-    if places.runs.exists():
-        Runs(places).clean()
+    end_runs(places)
     shutil.rmtree(runtime, ignore_errors=True)
+
+
+def end_runs(places: Places) -> None:
+    """Kill what is left of every run, in whatever state it is."""
+    proc = Proc()
+    for path in places.runs.iterdir() if places.runs.exists() else ():
+        record = read_json(path / "proc.json") or {}
+        supervisor = Identity.from_json(record.get("supervisor"))
+        if supervisor is not None:
+            send(supervisor, signal.SIGKILL, proc)
+        cookie = record.get("cookie")
+        if cookie:
+            kill_all(proc, lambda cookie=cookie: carriers(proc, cookie), lambda: None)
 
 
 @pytest.fixture
