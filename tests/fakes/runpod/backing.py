@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 
 import psutil
@@ -36,7 +37,7 @@ class SshdBacking:
             disk / f"sshd-{pod.boots}",
             env={
                 "FINETUI_STATE_DIR": str(workspace / ".finetui"),
-                "FINETUI_RUNTIME_DIR": str(disk / "run"),
+                "FINETUI_RUNTIME_DIR": str(_runtime_dir(pod.id)),
             },
         )
         self._next[pod.id] = sshd
@@ -60,6 +61,7 @@ class SshdBacking:
         folder = self.folder(pod)
         _kill_all_of(folder)
         shutil.rmtree(folder if wipe else folder / "disk", ignore_errors=True)
+        shutil.rmtree(_runtime_dir(pod.id), ignore_errors=True)
 
     def change_host_key(self, pod: FakePod) -> None:
         """Put another machine in the pod's place: same address, same logins, another host key."""
@@ -72,7 +74,13 @@ class SshdBacking:
         for name, sshd in list(self.running.items()):
             sshd.stop()
             _kill_all_of(self.root / name)
+            shutil.rmtree(_runtime_dir(name), ignore_errors=True)
         self.running.clear()
+
+
+def _runtime_dir(pod_id: str) -> Path:
+    """A short path: names of sockets may have 107 bytes, and pytest's folders take most of them."""
+    return Path(tempfile.gettempdir()) / f"fake-pod-{pod_id}"
 
 
 def fingerprint(private: Path) -> str:

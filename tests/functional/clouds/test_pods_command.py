@@ -1,0 +1,231 @@
+"""``finetui pods`` as a user runs it: the installed command, the fake provider, a real sshd, a real agent."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from remote_agent.protocol import RunStatus
+from tests.fakes.command_line import FINETUI, finetui
+from tests.fakes.runpod import Fault, RealClock, RunPodServer, Store, Timings
+from tests.fakes.runpod.backing import SshdBacking
+from tests.fakes.sshd import require_sshd
+from tests.fakes.waiting import wait_for
+from tui.paths import config_dir
+from tui.state.history import History
+from tui.state.run_id import new_run_id
+
+
+@pytest.fixture
+def backing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SshdBacking]:
+    require_sshd()
+    config = tmp_path / "ssh_config"
+    config.write_text("UserKnownHostsFile none\nGlobalKnownHostsFile none\n")
+    monkeypatch.setenv("FINETUI_SSH_CONFIG", str(config))
+    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+    # The pod's agent must not take the laptop's place.
+    monkeypatch.delenv("FINETUI_STATE_DIR")
+    backing = SshdBacking(tmp_path / "pods")
+    yield backing
+    backing.close()
+
+
+@pytest.fixture
+def store(backing: SshdBacking) -> Store:
+    return Store(RealClock(), backing, Timings(pull=0.2, boot=0.2, ports=0.1, sshd=0.5))
+
+
+def create(*more: str) -> list[str]:
+    return ["pods", "create", "--preset", "demo", "--gpu", "rtx 4090", *more]
+
+
+def test_from_nothing_to_an_agent_and_back(server: RunPodServer, store: Store, backing: SshdBacking) -> None:
+    done = finetui(*create("--json", "--budget", "7"))
+    assert done.code == 0, done.err
+    pod = done.json
+    assert (pod["name"], pod["gpu"], pod["count"], pod["price_per_h"]) == (
+        "demo",
+        "NVIDIA GeForce RTX 4090",
+        1,
+        0.7,
+    )
+    assert pod["terminate_after"] > pod["created"]
+    for stage in ("renting", "pulling", "ssh", "agent"):
+        assert stage in done.err
+    made = store.pods[pod["pod"]]
+    assert "/start.sh" in made.wanted.args
+    assert made.wanted.min_cuda == "13.0", "what the pinned torch was built for"
+
+    doctor = finetui("doctor", pod["target"], "--json")
+    assert doctor.code in (0, 1), doctor.err
+    assert {finding["name"] for finding in doctor.json}
+
+    listed = finetui("pods", "list", "--json").json
+    (entry,) = listed["pods"]
+    assert (entry["pod"], entry["ours"], entry["orphan"]) == (pod["pod"], True, True)
+    assert pod["pod"] in finetui("pods", "list").err, "an orphan is told of with the way to end it"
+
+    again = finetui(*create())
+    assert again.code == 2
+    assert "already" in again.err
+
+    key = config_dir() / "pods"
+    assert [*key.iterdir()]
+    assert finetui("pods", "stop", "demo").code == 0
+    assert finetui("pods", "resume", pod["target"]).code == 0
+    assert finetui("pods", "terminate", pod["pod"]).code == 0
+    assert store.pods == {}
+    assert not [*key.iterdir()], "the key of a pod that is gone"
+    gone = finetui("doctor", pod["target"])
+    assert gone.code == 3
+    assert "is gone" in gone.err
+
+
+def test_the_account_key_is_nowhere_on_the_pod(
+    server: RunPodServer, store: Store, backing: SshdBacking
+) -> None:
+    pod = finetui(*create("--json")).json["pod"]
+    finetui("doctor", f"runpod:{pod}")
+    secret = store.account_key.encode()
+    root = backing.root / pod
+    assert not [path for path in root.rglob("*") if path.is_file() and secret in path.read_bytes()]
+    mark = f"FINETUI_STATE_DIR={root}".encode()
+    seen = 0
+    for environ in Path("/proc").glob("[0-9]*/environ"):
+        try:
+            variables = environ.read_bytes()
+        except OSError:
+            continue
+        if mark in variables:
+            seen += 1
+            assert secret not in variables
+            assert secret not in environ.with_name("cmdline").read_bytes()
+    assert seen, "the agent runs on the pod"
+
+
+def test_a_live_run_keeps_its_pod(server: RunPodServer, store: Store) -> None:
+    pod = finetui(*create("--json")).json["pod"]
+    run = new_run_id()
+    History().remember(f"runpod:{pod}", RunStatus(run, "running"))
+    (entry,) = finetui("pods", "list", "--json").json["pods"]
+    assert (entry["runs"], entry["orphan"]) == ([run], False)
+    refused = finetui("pods", "terminate", pod)
+    assert refused.code == 2
+    assert run in refused.err
+    assert pod in store.pods
+    assert finetui("pods", "terminate", pod, "--force").code == 0
+    assert store.pods == {}
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_renting_that_is_cut_short_leaves_no_pod(
+    server: RunPodServer, store: Store, number: signal.Signals
+) -> None:
+    store.timings.pull = 3600
+    process = subprocess.Popen([FINETUI, *create()], stderr=subprocess.PIPE, text=True, env=os.environ)
+    try:
+        wait_for(lambda: store.pods or process.poll() is not None, "a pod")
+        assert process.poll() is None, process.communicate()
+        process.send_signal(number)
+        _, err = process.communicate(timeout=30)
+    finally:
+        process.kill()
+    assert process.returncode == 130
+    assert "Traceback" not in err
+    assert store.pods == {}
+    assert len(store.ended) == 1
+
+
+class TestRefusals:
+    """Nothing is rented, and the reason is said."""
+
+    @pytest.mark.parametrize(
+        ("arguments", "code", "words"),
+        [
+            (create("--budget", "0.3"), 4, "less than one hour"),
+            (create("--hours", "0.5"), 4, "one hour"),
+            (["pods", "create", "--gpu", "rtx 9090"], 2, "no card 'rtx 9090'"),
+            (
+                ["pods", "create", "--preset", "phi-2-full", "--gpus", "1", "--gpu", "RTX 4090"],
+                2,
+                "does not fit",
+            ),
+            (["pods", "create", "--gpu", "H100 SXM"], 1, "in stock"),
+            (create("--data-center", "MARS-1"), 1, "US-KS-2"),
+            (create("--name", "No Spaces!"), 2, "can't be a pod's name"),
+            (create("--spot"), 1, "graphql"),
+            (["pods", "create", "--preset", "no-such"], 2, "no preset"),
+            (["pods", "terminate", "nobody"], 2, "no pod 'nobody'"),
+            (["pods", "stop"], 2, "needs a pod"),
+            (["pods", "list", "abc"], 2, "takes no pod"),
+        ],
+    )
+    def test_bad_wishes(
+        self, server: RunPodServer, store: Store, arguments: list[str], code: int, words: str
+    ) -> None:
+        done = finetui(*arguments)
+        assert done.code == code, done.err
+        assert words in done.err
+        assert "fix:" in done.err
+        assert store.pods == {}
+        assert server.requests("POST", "/v2/pods") == []
+
+    def test_no_key(self, server: RunPodServer) -> None:
+        done = finetui("pods", "offers", RUNPOD_API_KEY="")
+        assert done.code == 2
+        assert "no RunPod API key" in done.err
+        assert server.seen == []
+
+    def test_a_wrong_key(self, server: RunPodServer) -> None:
+        done = finetui(*create(), RUNPOD_API_KEY="rpa_wrong")
+        assert done.code == 2
+        assert "does not take the API key" in done.err
+        assert "rpa_wrong" not in done.err
+
+    def test_no_credit(self, server: RunPodServer, store: Store) -> None:
+        store.balance = 0.1
+        done = finetui(*create("--json"))
+        assert done.code == 4
+        error = json.loads(done.err.splitlines()[-1])["error"]
+        assert error["exit_code"] == 4
+        assert "credit" in error["message"]
+        assert store.pods == {}
+
+    def test_a_provider_that_is_down(self, server: RunPodServer) -> None:
+        server.faults.append(Fault("GET /v2", "502", times=999))
+        done = finetui("pods", "list")
+        assert done.code == 3
+        assert "502" in done.err
+
+
+class TestOffers:
+    def test_only_cards_that_fit_sorted_by_price(self, server: RunPodServer) -> None:
+        done = finetui("pods", "offers", "--preset", "mistral-7b-instruct-lora", "--json")
+        assert done.code == 0, done.err
+        offers = done.json
+        assert offers
+        assert all(offer["fits"] and offer["need_bytes"] <= offer["vram_bytes"] for offer in offers)
+        prices = [offer["price_per_h"] for offer in offers]
+        assert prices == sorted(prices)
+        everything = finetui(
+            "pods", "offers", "--preset", "phi-2-full", "--gpus", "1", "--all-cards", "--json"
+        ).json
+        assert {offer["fits"] for offer in everything} == {True, False}
+
+    def test_without_a_preset_everything_is_shown(self, server: RunPodServer) -> None:
+        done = finetui("pods", "offers", "--gpus", "2", "--sort", "vram")
+        assert done.code == 0
+        lines = done.out.splitlines()
+        assert "RTX 4090" in done.out
+        assert "1.40" in done.out
+        assert "80.0 GiB" in lines[1]
+
+    def test_it_starts_fast_and_asks_twice_at_once(self, server: RunPodServer) -> None:
+        finetui("pods", "offers")
+        assert len(server.seen) == 2

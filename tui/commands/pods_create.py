@@ -1,0 +1,122 @@
+"""``finetui pods create``: rent, stage by stage, and leave nothing billed when it does not work."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import signal
+from collections.abc import Iterator
+from types import FrameType
+
+from presets.spec import RunSpec
+from tui.clouds.runpod import open_account
+from tui.commands.connecting import terminal_ask
+from tui.commands.output import duration, iso, note, print_json
+from tui.commands.pods import pod_json
+from tui.operations import targets
+from tui.operations.pods import refuse_used_name
+from tui.operations.rent import Progress, Rented, Report, rent
+from tui.operations.rent_offers import (
+    DEFAULT_HOURS,
+    DEFAULT_IMAGE,
+    Ranking,
+    list_offers,
+    make_wish,
+    rank,
+)
+from tui.remote.ssh_ask import Ask
+
+
+def create(arguments: argparse.Namespace) -> int:
+    """Rent the first card that can be had and wait until its agent answers."""
+    spec = _spec(arguments)
+    count = arguments.gpus or (spec.gpus if spec else 1)
+    name = arguments.name or (_slug(spec.preset) if spec else "pod")
+    wish = make_wish(
+        name,
+        spec,
+        count,
+        image=arguments.image or DEFAULT_IMAGE,
+        volume_gib=arguments.volume,
+        hours=arguments.hours or DEFAULT_HOURS,
+        budget=arguments.budget,
+        network_volume=arguments.network_volume or "",
+    )
+    ranking = Ranking(
+        gpus=tuple(arguments.gpu),
+        clouds=tuple(arguments.cloud),
+        data_centers=tuple(arguments.data_center),
+        spot=arguments.spot,
+    )
+    with _ended_by_signals():
+        cloud = open_account()
+        candidates = rank(list_offers(cloud, spec, count), ranking, all_cards=arguments.all_cards)
+        refuse_used_name(cloud, name)
+        rented = rent(cloud, wish, candidates, terminal_ask(), _reporter(), reach=_reach)
+    _tell(rented, arguments.json)
+    return 0
+
+
+def _spec(arguments: argparse.Namespace) -> RunSpec | None:
+    if not arguments.preset:
+        return None
+    from tui.operations.plan import resolve_spec
+
+    return resolve_spec(arguments.preset, arguments.sets)
+
+
+def _slug(preset: str) -> str:
+    """The preset's name as far as it can be a pod's."""
+    plain = "".join(char if char.isascii() and char.isalnum() else "-" for char in preset.lower())
+    return plain[:30].strip("-") or "pod"
+
+
+def _reach(target: str, ask: Ask) -> None:
+    targets.connect(target, ask).close()
+
+
+def _tell(rented: Rented, as_json: bool) -> None:
+    target = f"runpod:{rented.pod.id}"
+    if as_json:
+        more = {"terminate_after": iso(rented.terminate_after), "cloud": rented.candidate.cloud}
+        print_json({**pod_json(rented.pod), **more})
+        return
+    print(f"{target} is ready: {rented.candidate}")
+    note(f"it ends by itself at {iso(rented.terminate_after)}; its disks go with it, so pull results before")
+    note(f"train on it with: finetui launch PRESET --data FILE --on {target}")
+
+
+def _reporter() -> Report:
+    """Return a function that prints each stage when it is reached, and every half minute that it lasts."""
+    last, at_s = ("", ""), 0.0
+
+    def show(progress: Progress) -> None:
+        nonlocal last, at_s
+        if progress.note:
+            note(progress.note)
+            last = ("", "")
+            return
+        key = (progress.stage, progress.pod or str(progress.candidate))
+        if key == last and progress.elapsed_s < at_s + 30.0:
+            return
+        at_s = progress.elapsed_s if key == last else 0.0
+        last = key
+        spent = f"{duration(progress.elapsed_s)} of at most {duration(progress.limit_s)}"
+        note(f"{progress.stage:9} {progress.pod or progress.candidate}  {spent}")
+
+    return show
+
+
+@contextlib.contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """Let a closed terminal and a kill end the renting as Ctrl-C does: with the pod handed back."""
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
