@@ -42,7 +42,7 @@ class Action:
 
 
 ACTIONS: tuple[Action, ...] = (
-    Action("app.help", "f1,question_mark", "help", "Help", "Show all keys of this screen", True),
+    Action("app.help", "question_mark,f1", "help", "Help", "Show all keys of this screen", True),
     Action("app.palette", "ctrl+p", "command_palette", "Commands", "Search every command", palette=False),
     Action("app.theme", "f2", "next_theme", "Theme", "Switch to the next theme"),
     Action("app.problems", "f8", "problems", "Problems", "Show what went wrong so far, with details to copy"),

@@ -20,6 +20,7 @@ class KeyBar(Widget):
         everywhere = [action for action in ACTIONS if action.place == "app" and action.shown]
         self._actions = [action for action in actions_for(place) if action.shown] + everywhere
         self._keymap = keymap
+        self._typing = place in ("launch", "chat")
 
     def render(self) -> Content:
         """Draw as many keys as fit."""
@@ -35,9 +36,9 @@ class KeyBar(Widget):
 
     def _item(self, index: int) -> Content:
         action = self._actions[index]
-        key = key_label(self._keymap.get(action.id, action.keys).split(",")[0])
-        if action.id == "app.help":
-            key = key_label(self._keymap.get(action.id, action.keys)).split(" ")[-1]
+        keys = key_label(self._keymap.get(action.id, action.keys)).split(" ")
+        # Where text is typed, letters are no keys.
+        key = next((key for key in keys if len(key) > 1), keys[0]) if self._typing else keys[0]
         where = "app" if action.place == "app" else "screen"
         return Content.from_markup(
             f"[@click={where}.{action.method}] [b $footer-key-foreground]$key[/] $label [/]",

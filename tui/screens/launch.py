@@ -11,10 +11,8 @@ from typing import Any, ClassVar
 from textual.app import SuspendNotSupported
 from textual.binding import BindingType
 from textual.containers import VerticalScroll
-from textual.content import Content
 from textual.timer import Timer
-from textual.widgets import Input, OptionList, Static
-from textual.widgets.option_list import Option
+from textual.widgets import Input, Static
 
 from presets.errors import FinetuiError
 from remote_agent.protocol import RunStatus
@@ -23,7 +21,8 @@ from tui.screens.base import Context, PlaceScreen, bindings_of
 from tui.screens.fields import MAIN, MORE, Field, PathSuggester, text_of
 from tui.screens.own_presets import edit, own_preset, save_preset
 from tui.screens.panels import Panel, PanelDeck
-from tui.screens.presets_list import PresetCard, first_sentence
+from tui.screens.preset_picker import PresetPicker
+from tui.screens.presets_list import PresetCard
 from tui.screens.preview import Draft, Preview
 from tui.screens.preview_text import preview_content
 from tui.screens.prompt import PromptScreen
@@ -42,14 +41,13 @@ class LaunchScreen(PlaceScreen):
 
     CSS_PATH = "launch.tcss"
     place = "launch"
-    AUTO_FOCUS = "#presets"
+    AUTO_FOCUS = "#preset-filter"
     BINDINGS: ClassVar[list[BindingType]] = bindings_of("launch")
 
     def __init__(self, context: Context, preset: str = "") -> None:
         super().__init__(context)
         self._wanted = preset
         self._card: PresetCard | None = None
-        self._cards: dict[str, PresetCard] = {}
         self._preview: Preview | None = None
         self._asked = 0
         self._launching = False
@@ -67,7 +65,7 @@ class LaunchScreen(PlaceScreen):
             id="form", can_focus=False,
         )  # fmt: skip
         yield PanelDeck(
-            Panel("presets", "Presets", OptionList(id="presets"), key="F3"),
+            Panel("presets", "Presets", PresetPicker(), key="F3"),
             Panel("settings", "Settings", form, key="F4"),
             Panel("preview", "Preview", VerticalScroll(Static(id="preview"), id="preview-scroll"), key="F5"),
             action="show",
@@ -82,33 +80,20 @@ class LaunchScreen(PlaceScreen):
     # Presets
 
     def _list(self, cards: list[PresetCard]) -> None:
-        self._cards = {card.name: card for card in cards}
-        options = self.query_one("#presets", OptionList)
-        options.clear_options()
-        for card in cards:
-            text = Content.assemble(
-                (card.name, "bold"),
-                f"\n{first_sentence(card.why)}\n",
-                (f"Needs: {first_sentence(card.needs)}\n" if card.needs else "", "$text-muted"),
-            )
-            options.add_option(Option(text, id=card.name))
-        names = list(self._cards)
-        if names:
-            options.highlighted = names.index(self._wanted) if self._wanted in names else 0
+        self.query_one(PresetPicker).show(cards, self._wanted)
 
-    def on_option_list_option_highlighted(self, event: OptionList.OptionHighlighted) -> None:
+    def on_preset_picker_highlighted(self, message: PresetPicker.Highlighted) -> None:
         """Fill the form with the preset's values; data, machine and columns stay."""
-        card = self._cards.get(event.option.id or "")
-        if card is None or card == self._card:
+        if message.card == self._card:
             return
-        self._card = card
+        self._card = message.card
         for field in self.query(Field):
-            if field.key in card.values:
-                field.put(text_of(card.values[field.key]))
+            if field.key in self._card.values:
+                field.put(text_of(self._card.values[field.key]))
         self._look_soon()
 
-    def on_option_list_option_selected(self) -> None:
-        """Enter on a preset goes on to the dataset."""
+    def on_preset_picker_taken(self) -> None:
+        """Go on to the dataset."""
         self.query_one(PanelDeck).show("settings")
 
     # Form and preview

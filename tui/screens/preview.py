@@ -46,6 +46,8 @@ class Preview:
     command: str = ""
     yaml: str = ""
     estimate: Estimate | None = None
+    #: Name and VRAM bytes of the smallest card of the machine, where one is known.
+    card: tuple[str, int] | None = None
 
     @property
     def ready(self) -> bool:
@@ -82,7 +84,9 @@ def look_at(draft: Draft, machine: Machine | None = None) -> Preview:
         problems["mapping" if draft.mapping and "--map" in error.message else "data"] = error
     if spec is None:
         return Preview(draft, problems, findings, data=report)
-    return Preview(draft, problems, findings, spec, report, *_texts(spec), _estimate(spec))
+    return Preview(
+        draft, problems, findings, spec, report, *_texts(spec), _estimate(spec), _smallest(machine)
+    )
 
 
 @contextlib.contextmanager
@@ -108,6 +112,10 @@ def _texts(spec: RunSpec) -> tuple[str, str]:
     from presets.llamafactory import train_arguments
 
     return command_of(train_job(spec)), yaml.safe_dump(train_arguments(spec), sort_keys=False)
+
+
+def _smallest(machine: Machine | None) -> tuple[str, int] | None:
+    return min(machine.gpus, key=lambda gpu: gpu[1]) if machine and machine.gpus else None
 
 
 def _estimate(spec: RunSpec) -> Estimate | None:

@@ -6,6 +6,7 @@ from textual.content import Content
 
 from presets.sizing import Estimate
 from tui.screens.preview import Preview
+from tui.screens.run_text import bar
 from tui.screens.wording import plural, safe, size
 
 #: Characters of a turn that the preview shows.
@@ -26,9 +27,11 @@ def preview_content(preview: Preview, ascii_only: bool = False) -> Content:
         parts += [Content(f"  {safe(finding.fix)}")] if finding.fix else []
     if preview.ready:
         parts.append(Content.styled(f"{good} Ready to launch: ctrl+l", "bold $success"))
+    if preview.spec is not None and preview.spec.why:
+        parts += [Content(""), Content(safe(preview.spec.why)), Content(safe(f"Needs: {preview.spec.needs}"))]
     parts += [Content(""), *_data(preview)]
     if preview.estimate is not None:
-        parts += [Content(""), *_memory(preview.estimate)]
+        parts += [Content(""), *_memory(preview, preview.estimate, ascii_only)]
     if preview.command:
         parts += [Content(""), _title("Command"), Content(safe(preview.command))]
     if preview.yaml:
@@ -60,10 +63,20 @@ def _data(preview: Preview) -> list[Content]:
     return lines
 
 
-def _memory(estimate: Estimate) -> list[Content]:
+def _memory(preview: Preview, estimate: Estimate, ascii_only: bool) -> list[Content]:
     parts = ", ".join(f"{name} {size(value)}" for name, value in estimate.parts if value)
+    lines = [_title("Memory, estimated")]
+    if preview.card is not None:
+        name, vram = preview.card
+        share = estimate.per_gpu_bytes / vram
+        colour = "success" if share <= 0.85 else "warning" if share <= 1 else "error"
+        lines.append(
+            Content.assemble(
+                (bar(share, 24, ascii_only), f"${colour}"), f" {share:.0%} of {safe(name)} ({size(vram)})"
+            )
+        )
     return [
-        _title("Memory, estimated"),
+        *lines,
         Content(f"{size(estimate.per_gpu_bytes)} on each GPU: {parts}"),
         Content(f"{size(estimate.host_bytes)} of RAM, {size(estimate.disk_bytes)} of disk"),
     ]

@@ -157,7 +157,7 @@ def test_in_ascii_mode_nothing_else_is_painted(agent: ScriptedAgent, size: tuple
             await user.pilot.pause()
             assert user.text().isascii()
         await user.press("escape", "n")
-        await user.sees("demo", "Ready to launch" if size[0] > 100 else "Needs")
+        await user.sees("demo", "Ready to launch" if size[0] > 100 else "Two CPU cores")
         assert user.text().isascii()
 
     drive(agent, scenario, size=size, config=Config(ascii=True))

@@ -103,7 +103,7 @@ def test_a_small_window_has_tabs(agent: ScriptedAgent) -> None:
     async def scenario(user: Driver) -> None:
         await user.sees("No runs yet")
         await user.press("n")
-        await user.sees("F3 Presets", "F4 Settings", "F5 Preview", "Needs: Two CPU cores")
+        await user.sees("F3 Presets", "F4 Settings", "F5 Preview", "Two CPU cores")
         await user.press("enter")
         await user.sees("Dataset", "Machine", "Learning rate")
         await user.press("f5")
