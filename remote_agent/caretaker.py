@@ -43,7 +43,8 @@ class Caretaker:
 
     async def run(self) -> None:
         """Look until cancelled."""
-        await asyncio.to_thread(cleanup.tidy, self._places)
+        with suppress(OSError):
+            await asyncio.to_thread(cleanup.tidy, self._places)
         while True:
             await self._look()
             await asyncio.sleep(PAUSE_S)

@@ -105,7 +105,7 @@ class Installer:
 
 def installer_environment(environ: Mapping[str, str], environments: Path) -> dict[str, str]:
     """Return the variables of the installer; its cache is on the environments' disk: files are linked."""
-    left_out = ("VIRTUAL_ENV", "CONDA_PREFIX", "PYTHONPATH", "PYTHONHOME")
+    left_out = ("VIRTUAL_ENV", "CONDA_PREFIX", "PYTHONPATH", "PYTHONHOME", "PYTHONDONTWRITEBYTECODE")
     result = {name: value for name, value in environ.items() if name not in left_out}
     result.setdefault("UV_HTTP_TIMEOUT", "120")
     result["DS_BUILD_OPS"] = "0"

@@ -26,6 +26,7 @@ from remote_agent.environment_progress import InstallProgress, incoming_bytes, r
 from remote_agent.errors import AgentError
 from remote_agent.job_environment import has_gpu
 from remote_agent.places import Places
+from remote_agent.program import PACKAGE_ROOT
 
 #: 5.5 GB installed (torch with CUDA and DeepSpeed), the rest for downloads that are being unpacked.
 NEEDED_BYTES = 8 * 10**9
@@ -128,11 +129,11 @@ class Builder:
         return installing.find_uv(self.environ, tools)
 
     def _probe(self, installer: installing.Installer) -> None:
-        self.report("checking that everything can be imported")
-        program = "; ".join(f"import {module}" for module in self.request.probe) or "pass"
-        self._run([str(installer.python), "-c", program], "import " + ", ".join(self.request.probe))
+        self.report("checking that everything can be imported, and compiling it")
+        command = [str(installer.python), "-m", "remote_agent.trainers.warm_up", *self.request.probe]
+        self._run(command, "import " + ", ".join(self.request.probe), PYTHONPATH=str(PACKAGE_ROOT))
 
-    def _run(self, command: list[str], doing: str) -> None:
+    def _run(self, command: list[str], doing: str, **variables: str) -> None:
         """Run one command with its output in the log; raises BuildError when it fails."""
         progress = InstallProgress()
         cache = installing.cache_directory(self.environ)
@@ -148,7 +149,7 @@ class Builder:
 
         self.report(doing)
         try:
-            code, tail = run_followed(command, self.environ, line, tick)
+            code, tail = run_followed(command, {**self.environ, **variables}, line, tick)
         except OSError as error:
             raise BuildError(f"could not {doing}: {command[0]} can't be started: {error.strerror}") from error
         if code:

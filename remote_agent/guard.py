@@ -42,8 +42,9 @@ class State:
 
     warned: dict[str, float] = field(default_factory=dict)
     notices: list[dict[str, Any]] = field(default_factory=list)
-    stopping_since: float | None = None
-    forced: bool = False
+    #: Runs that were asked to stop and when, and those that were forced.
+    asked: dict[str, float] = field(default_factory=dict)
+    forced: list[str] = field(default_factory=list)
     tries: int = 0
     retry_at: float = 0.0
     #: {action, why, boot}: RunPod took the request.
@@ -92,7 +93,7 @@ class Guard:
         if found is not None and self._is_due(found, t):
             self._carry_out(found, self._observer.with_safety(facts))
         elif found is None or found.due > t:
-            self._state.blocked, self._state.stopping_since, self._state.forced = "", None, False
+            self._state.blocked, self._state.asked, self._state.forced = "", {}, []
         self._save(facts, found)
         return True
 
@@ -118,7 +119,8 @@ class Guard:
 
     def _carry_out(self, found: Plan, facts: Facts) -> None:
         if facts.live:
-            self._stop_runs(found, facts)
+            if found.trigger in guard_rules.HARD:
+                self._stop_runs(found, facts)
             return
         allowed = guard_rules.verdict(self._config, facts, found.action)
         if not allowed.action:
@@ -131,24 +133,25 @@ class Guard:
         self._act(allowed.action, found, facts.t)
 
     def _stop_runs(self, found: Plan, facts: Facts) -> None:
-        """Ask the runs to save and stop, once; force those that don't."""
+        """Ask each run to save and stop, once; force those that don't."""
         state = self._state
-        force = state.stopping_since is not None and facts.t >= state.stopping_since + STOP_RUNS_LIMIT_S
-        if state.stopping_since is not None and (not force or state.forced):
-            return
-        if state.stopping_since is None:
-            state.stopping_since = facts.t
-        state.forced = force
         for run in facts.live:
-            self._tell(
-                "stop", f"{found.why}: the run {run} is asked to {'end' if force else 'save and stop'}", found
-            )
-            with suppress(OSError), RunDirectory(self._places.runs / run).log.open("ab") as log:
-                log.write(f"finetui: the guard stops this run: {found.why}\n".encode())
-            try:
-                lifecycle.stop(self._places, run, force=force)
-            except AgentError as error:
-                self._tell("failure", f"the run {run} could not be stopped: {error.message}", found)
+            if run not in state.asked:
+                state.asked[run] = facts.t
+                self._stop_run(run, found, force=False)
+            elif run not in state.forced and facts.t >= state.asked[run] + STOP_RUNS_LIMIT_S:
+                state.forced.append(run)
+                self._stop_run(run, found, force=True)
+
+    def _stop_run(self, run: str, found: Plan, *, force: bool) -> None:
+        how = "end" if force else "save and stop"
+        self._tell("stop", f"{found.why}: the run {run} is asked to {how}", found)
+        with suppress(OSError), RunDirectory(self._places.runs / run).log.open("ab") as log:
+            log.write(f"finetui: the guard stops this run: {found.why}\n".encode())
+        try:
+            lifecycle.stop(self._places, run, force=force)
+        except AgentError as error:
+            self._tell("failure", f"the run {run} could not be stopped: {error.message}", found)
 
     def _act(self, action: str, found: Plan, t: float) -> None:
         state = self._state

@@ -73,12 +73,14 @@ class Observer:
         )
 
     def with_safety(self, facts: Facts) -> Facts:
-        """Add where the results are: a look into every run, so only when something is about to be done."""
-        ended = [run for run in self.scan.look() if run.state in ENDED]
+        """Look again at the runs, and at where their results are: only when something is about to be done."""
+        runs = self.scan.look()
+        live = tuple(run.run for run in runs if run.state not in ENDED)
+        ended = [run for run in runs if run.state in ENDED]
         directories = [RunDirectory(self.places.runs / run.run) for run in ended]
         unsafe = tuple(directory.run for directory in directories if not results.is_safe(directory))
         survives = volume.mount_of(self.places.state) != volume.mount_of(volume.ROOT)
-        return replace(facts, unsafe=unsafe, survives_stop=survives)
+        return replace(facts, live=live, unsafe=unsafe, survives_stop=survives)
 
     def _note_ends(self, ended: list[RunStatus], live: tuple[str, ...], t: float) -> None:
         ends = {f"{run.run}:{run.ended}": run for run in ended}

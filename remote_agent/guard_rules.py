@@ -12,6 +12,8 @@ from remote_agent.guard_config import KEEP, STOP, TERMINATE, GuardConfig
 
 #: However late a trigger is noticed, the user has this long between the warning and the action.
 FINAL_WARNING_S = 60.0
+#: These end runs that are at work; the other triggers are about a pod with nothing to do.
+HARD = frozenset({"deadline", "budget", "disk"})
 DONE = {STOP: "stopped", TERMINATE: "terminated"}
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from remote_agent import builds, cleanup, health_gpu, listeners, machine, volume
+from remote_agent import builds, cleanup, guard_control, health_gpu, listeners, machine, volume
 from remote_agent.finding import GIB, Finding, gib
 from remote_agent.identity import Proc
 from remote_agent.machine import Machine
@@ -48,6 +48,7 @@ def findings(
         partial(_listeners, proc),
         partial(_leftovers, places, proc),
         partial(_builds, places),
+        partial(_guard, places),
         _clock,
     )
     return [finding for look in looks for finding in look()]
@@ -165,6 +166,21 @@ def _leftovers(places: Places, proc: Proc) -> list[Finding]:
 def _builds(places: Places) -> list[Finding]:
     remedy = f"the agent before it goes on; see {places.agentd_log}"
     return [Finding("agent", "warning", text, remedy) for text in builds.failures(places)]
+
+
+def _guard(places: Places) -> list[Finding]:
+    found = guard_control.view(places)
+    if not found["armed"]:
+        return [Finding("guard", "ok", "no guard is armed: nothing here stops this machine by itself")]
+    if not found["alive"]:
+        remedy = f"the agent starts it within seconds; see {places.agentd_log}"
+        return [Finding("guard", "failure", "a guard is armed and its process is gone", remedy)]
+    if found["blocked"]:
+        text = f"the guard can't act: {found['blocked']}"
+        return [Finding("guard", "warning", text, "fetch the results: finetui pull RUN DIR")]
+    plan = found["plan"]
+    text = f"next: {plan['action']} ({plan['why']})" if plan else "nothing in sight"
+    return [Finding("guard", "ok", f"a guard is armed; {text}")]
 
 
 def _clock() -> list[Finding]:

@@ -18,7 +18,8 @@ from remote_agent.runs import RunDirectory
 
 _SECRET_WORDS = ("KEY", "TOKEN", "SECRET", "PASSWORD", "PASSWD", "CREDENTIAL")
 _LEFT_OUT_PREFIXES = ("RUNPOD_", "SSH_", "FINETUI_")
-_LEFT_OUT = frozenset({"VIRTUAL_ENV", "PYTHONHOME", "PYTHONPATH"})
+#: PYTHONDONTWRITEBYTECODE, which images like to set, more than doubles the time of a trainer's imports.
+_LEFT_OUT = frozenset({"VIRTUAL_ENV", "PYTHONHOME", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE"})
 #: Names that only look like a secret's.
 _HARMLESS = frozenset({"TOKENIZERS_PARALLELISM"})
 #: What such cards need in the environment of a job.

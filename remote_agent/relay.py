@@ -89,6 +89,7 @@ def _connect_alone(places: Places) -> socket.socket:
         answer = _ask(agent, "agent.handover", {"build": own.name, "version": own.version}) or {}
         if answer.get("leaving") is not True:
             return agent
+        _hang_up(agent)
     if agent is not None:
         _wait_until_gone(agent)
     failpoints.reached("handover-after-leave")
@@ -159,6 +160,14 @@ def _silent(agent: socket.socket) -> AgentError:
         f"the agent (pid {pid}) does not answer; its runs go on",
         remedy=f"end it on the machine, then connect again: kill -9 {pid}",
     )
+
+
+def _hang_up(agent: socket.socket) -> None:
+    """Send nothing more, so that an agent which waits for its clients to leave does not wait for us."""
+    try:
+        agent.shutdown(socket.SHUT_WR)
+    except OSError:
+        return  # it has gone already
 
 
 def _wait_until_gone(agent: socket.socket) -> None:

@@ -19,8 +19,6 @@ from typing import Any
 from remote_agent import (
     conclusion,
     failpoints,
-    gpu_processes,
-    gpus,
     job_environment,
     job_spec,
     metrics_tail,
@@ -31,6 +29,7 @@ from remote_agent import (
 from remote_agent.conclusion import Outcome
 from remote_agent.documents import read_json, write_json
 from remote_agent.errors import AgentError
+from remote_agent.gpu_ledger import GpuLedger
 from remote_agent.identity import Identity, Proc
 from remote_agent.job_environment import Interpreter
 from remote_agent.job_spec import JobSpec, Step
@@ -152,9 +151,7 @@ class Supervision:
         self._log = os.open(directory.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._oom_kills = conclusion.oom_kills()
         self._touched = time.monotonic()
-        #: Pids that held GPU memory before this attempt; None when nobody looked.
-        self._gpu_before: frozenset[int] | None = None
-        self._cards: list[str] = []
+        self._gpus = GpuLedger()
         self._record: dict[str, Any] = self._first_record()
         become_subreaper()
         self._watch = JobWatch(
@@ -209,26 +206,13 @@ class Supervision:
             return step, Outcome()
         return step, self._watch.adopted(job, can_save=self._can_save(step))
 
-    def _look_at_gpus(self) -> None:
-        """Note who holds GPU memory before us, and which cards need telling NCCL."""
-        if not job_environment.has_gpu():
-            return
-        try:
-            self._gpu_before = frozenset(process.pid for process in gpu_processes.look())
-            self._cards = job_environment.without_peer_to_peer(gpu.name for gpu in gpus.reader()())
-        except gpus.GpuError:
-            return  # the job will say it better
-        if self._cards:
-            names, variables = ", ".join(self._cards), "=1 and ".join(job_environment.NO_PEER_TO_PEER)
-            self._say(f"{names} has no peer-to-peer: {variables}=1 are set")
-
     def _say(self, sentence: str) -> None:
         """Put one line of ours into the run's log, unless the disk refuses it."""
         with suppress(OSError):
             os.write(self._log, f"finetui: {sentence}\n".encode())
 
     def _run_steps(self) -> tuple[str, Outcome]:
-        self._look_at_gpus()
+        self._gpus.open(self._say)
         interpreter = Interpreter(sys.executable, str(Path(sys.executable).parent))
         if self._spec.needs_environment:
             outcome = self._build_environment()
@@ -276,7 +260,7 @@ class Supervision:
         )
         argv = [job_environment.expand(word, values) for word in step.argv]
         env = job_environment.step_environment(
-            os.environ, step, values, self._own(), self._job_secrets, cards=self._cards
+            os.environ, step, values, self._own(), self._job_secrets, cards=self._gpus.cards
         )
         return self._start_and_watch(step.name, argv, env, can_save=self._can_save(step.name), is_job=True)
 
@@ -380,23 +364,14 @@ class Supervision:
         if survivors:
             pids = ", ".join(str(identity.pid) for identity in survivors)
             parts.append(f"these processes could not be killed: {pids}")
-        held = self._gpu_memory_held()
+        held = self._gpus.held(self._record["cookie"], self._proc, others_live=self._others_live)
         if held:
             parts.append(f"GPU memory is still held: {held}")
         return "; ".join(parts)
 
-    def _gpu_memory_held(self) -> str:
-        """Return who holds GPU memory that this run has left, "" for nobody."""
-        if not job_environment.has_gpu() or self._gpu_before is None:
-            return ""
+    def _others_live(self) -> bool:
         others = [other for other in list_runs(self._places) if other.run != self._directory.run]
-        found = gpu_processes.left_by_run(
-            self._record["cookie"],
-            self._gpu_before,
-            others_live=any(lock_held(self._places.run_lock(other.run)) for other in others),
-            proc=self._proc,
-        )
-        return ", ".join(gpu_processes.describe(process, self._proc) for process in found)
+        return any(lock_held(self._places.run_lock(other.run)) for other in others)
 
 
 def boottime_s() -> float:

@@ -4,10 +4,13 @@ import asyncio
 
 import pytest
 
+from remote_agent import guard_config, moments
 from remote_agent.agentd import Server, listen
 from remote_agent.places import Places
 from remote_agent.protocol import ENDED
+from remote_agent.runs import lock_held
 from tests.fakes.agent_runs import Runs, tree_spec
+from tests.fakes.waiting import wait_for
 
 LIMIT_S = 20.0
 
@@ -44,3 +47,15 @@ def test_it_stays_while_somebody_is_connected(places: Places) -> None:
         await asyncio.wait_for(serving, LIMIT_S)
 
     asyncio.run(scene())
+
+
+def test_it_stays_while_a_guard_is_armed(places: Places) -> None:
+    places.create()
+    keep = {"idle_s": 600, "actions": {"idle": "keep"}}
+    guard_config.store(places, guard_config.parse(keep, moments.now()))
+    with pytest.raises(asyncio.TimeoutError):
+        asyncio.run(serve(places, 1.0))
+    assert lock_held(places.guard_lock), "and has started its process"
+    places.guard_config.unlink()
+    asyncio.run(serve(places, LIMIT_S))
+    wait_for(lambda: not lock_held(places.guard_lock), "the guard to end")

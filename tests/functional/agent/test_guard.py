@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from remote_agent import attendance, guard_config, guard_control, results
+from remote_agent import VERSION, attendance, guard_config, guard_control, results
 from remote_agent.documents import read_json
 from remote_agent.guard import STOP_RUNS_LIMIT_S, Guard
 from remote_agent.guard_facts import Observer
@@ -27,6 +27,7 @@ from remote_agent.runs import lock_held
 from remote_agent.watch import RunsScan
 from tests.fakes.agent_processes import agentd_pids, end_agentd
 from tests.fakes.agent_runs import Runs, tree_spec
+from tests.fakes.agent_zip import build_agent_zip
 from tests.fakes.pod_api import KEY, POD, PodApi
 from tests.fakes.waiting import wait_for
 from tests.fakes.wire_client import WireClient
@@ -344,3 +345,42 @@ def test_a_machine_that_can_not_stop_itself_refuses_to_promise_it(
         assert "keep" in error["data"]["remedy"]
         kept = client.call("guard.set", guard={"idle_s": 600, "actions": {"idle": "keep"}})
         assert kept["armed"]
+
+
+def test_an_armed_guard_keeps_the_agent_and_a_newer_build_replaces_its_process(
+    places: Places, api: PodApi
+) -> None:
+    old = build_agent_zip(places.state / "agent" / f"{VERSION}-aaaaaaaaaaaa" / "agent.pyz")
+    new = build_agent_zip(places.state / "agent" / "9.0.0-bbbbbbbbbbbb" / "agent.pyz", version="9.0.0")
+    with WireClient(places, program=old) as client:
+        client.call("guard.set", guard={"deadline_in_s": 9000})
+        first = wait_for(lambda: guard_process(places), "the guard to be at work")
+    with WireClient(places, program=new) as client:
+        client.call("ping")
+        wait_for(lambda: guard_build(places) == "9.0.0-bbbbbbbbbbbb", "the guard of the new build")
+        second = guard_process(places)
+        assert second not in (None, first)
+        assert client.call("guard.get")["alive"]
+    assert [event for event, _ in logged(places)] == ["armed"]
+
+
+def guard_build(places: Places) -> str:
+    return (read_json(places.guard_status) or {}).get("build", "") if guard_process(places) else ""
+
+
+def test_a_run_that_starts_at_the_last_moment_is_not_stopped_for_idleness(runs: Runs, api: PodApi) -> None:
+    pod = Pod(runs, api, idle_s=100, warn_s=10, may_be_lost=True)
+    pod.turn(0)
+    pod.turn(95)
+    observer = pod.guard._observer
+    look = observer.look
+
+    def look_then_launch(config: object, t: float) -> object:
+        facts = look(config, t)  # type: ignore[arg-type]
+        runs.launch("r1", tree_spec("--steps", "100000", "--step-s", "0.02"))
+        return facts
+
+    observer.look = look_then_launch  # type: ignore[method-assign,assignment]
+    pod.turn(20)
+    assert api.actions == []
+    assert runs.wait("r1", "running")

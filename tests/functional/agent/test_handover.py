@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -160,3 +162,24 @@ def test_a_crash_at_any_moment_of_a_handover_is_made_good_by_the_next_connect(
         assert healed.call("run.get", run="r1")["state"] == "running"
         assert len(agentd_pids(places)) == 1
     assert_undisturbed(runs, heartbeat, supervisor)
+
+
+def test_an_agent_that_is_frozen_is_named_and_not_doubled(places: Places, build: Build) -> None:
+    program = build(
+        OLD, "aaaaaaaaaaaa", changes={"relay.py": ("ANSWER_LIMIT_S = 10.0", "ANSWER_LIMIT_S = 1.0")}
+    )
+    with WireClient(places, program=program) as client:
+        client.call("ping")
+    (pid,) = agentd_pids(places)
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        late = WireClient(places, program=program)
+        refusal = late.wait(lambda frame: "error" in frame.header).header["error"]
+        assert f"pid {pid}" in refusal["message"]
+        assert f"kill -9 {pid}" in refusal["data"]["remedy"]
+        assert late.hang_up() == 1
+        assert agentd_pids(places) == [pid]
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    with WireClient(places, program=program) as client:
+        assert client.call("ping") == {}
