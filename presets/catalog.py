@@ -42,11 +42,6 @@ def load(name: str, extra_dirs: Sequence[Path] = ()) -> Recipe:
 
 
 def _load(name: str, files: dict[str, Traversable], chain: tuple[str, ...]) -> Recipe:
-    if name in chain or len(chain) > _MAX_DEPTH:
-        raise InvalidInput(
-            f"The preset {name!r} builds on itself: {' -> '.join((*chain, name))}.",
-            remedy="Give the last of them another base, or none.",
-        )
     if name in files:
         return _from_file(name, files, chain)
     folder, slash, part = name.partition("/")
@@ -64,21 +59,20 @@ def _load(name: str, files: dict[str, Traversable], chain: tuple[str, ...]) -> R
 
 
 def _from_file(name: str, files: dict[str, Traversable], chain: tuple[str, ...]) -> Recipe:
+    file = str(files[name])
+    if file in chain or len(chain) > _MAX_DEPTH:
+        names = [Path(item).stem for item in (*chain, file)]
+        raise InvalidInput(
+            f"The preset {name!r} builds on itself: {' -> '.join(names)}.",
+            remedy="Give the last of them another base, or none.",
+        )
     document = _read(files[name], f"{name}.yaml")
     settings = _settings(document)
-    base = settings.pop("base", None)
-    layers = [
-        _load(item, _without(files, name, item), (*chain, name)).settings for item in _bases(base, document)
-    ]
+    bases = _bases(settings.pop("base", None), document)
+    # A user's demo.yaml may build on our demo: then it is ours that is meant.
+    ours = {**{key: item for key, item in files.items() if key != name}, **_only(_files(()), name)}
+    layers = [_load(base, ours if base == name else files, (*chain, file)).settings for base in bases]
     return Recipe(document.source, _merged(*layers, settings))
-
-
-def _without(files: dict[str, Traversable], name: str, base: str) -> dict[str, Traversable]:
-    """A user's ``demo.yaml`` may build on our ``demo``: then it is ours that is meant."""
-    if base != name:
-        return files
-    ours = _files(())
-    return {**{key: file for key, file in files.items() if key != name}, **_only(ours, name)}
 
 
 def _only(files: dict[str, Traversable], name: str) -> dict[str, Traversable]:
