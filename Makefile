@@ -5,13 +5,18 @@ BIN := $(VENV)/bin
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 	command -v $$p >/dev/null && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' && echo $$p && break; done)
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test soak lint bench clean
 
 demo: $(VENV)/.installed
 	@$(BIN)/finetui demo
 
 test: lint
 	$(BIN)/pytest
+
+# Something dies every second while a run trains and a client follows it.
+MINUTES ?= 10
+soak: $(VENV)/.installed-dev
+	FINETUI_SOAK_S=$$(( $(MINUTES) * 60 )) $(BIN)/pytest -s tests/faults/test_soak.py
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
