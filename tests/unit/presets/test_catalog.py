@@ -105,7 +105,7 @@ def test_a_user_s_file_shows_where_a_bad_value_stands_also_under_a_base(tmp_path
         ("base: [qwen3-8b-lora, 4]\n", "base must be a preset's name"),
         ("base: hardware/9x9gb\n", "There is no preset 'hardware/9x9gb'"),
         ("base: ../../etc/passwd\n", "There is no preset"),
-        ("base: mine\n", "builds on itself"),
+        ("base: mine\n", "There is no preset 'mine'"),
     ],
 )
 def test_a_bad_base_is_named(tmp_path: Path, text: str, expected: str) -> None:
