@@ -115,6 +115,15 @@ def test_a_build_installs_pins_and_late_pins_and_the_next_run_finds_it(machine: 
     assert environment_of(second) == place
 
 
+def test_byte_code_is_written_whatever_the_image_says(machine: Machine) -> None:
+    machine.environ["PYTHONDONTWRITEBYTECODE"] = "1"
+    run = machine.run("R1")
+    code, said = machine.build(run)
+
+    assert code == 0, said
+    assert list(Path(environment_of(run)["path"]).glob("lib/python*/site-packages/__pycache__/first.*.pyc"))
+
+
 def test_where_uv_cannot_be_had_pip_builds_it(machine: Machine) -> None:
     machine.environ.update(PATH="/usr/bin:/bin", HOME=str(machine.tmp_path))
     run = machine.run("R1")

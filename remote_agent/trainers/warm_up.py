@@ -1,0 +1,61 @@
+"""The last step of an environment's build: ``-m remote_agent.trainers.warm_up MODULE...``.
+
+Imports the modules that must be there, and does what the first run would have to wait for: byte code is
+written for what a training imports (LLaMA-Factory's import takes 16.7 s of CPU time without it, 6.5 s with
+it), and DeepSpeed's extension for ranks on a CPU is compiled (15 s).
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import subprocess
+import sys
+
+from remote_agent.trainers.extensions import own_extensions
+from remote_agent.trainers.files import say
+
+#: What a first run imports beyond the trainer's own package.
+MORE = {
+    "llamafactory": (
+        "llamafactory.train.tuner",
+        "llamafactory.api.app",
+        "transformers.models.llama.modeling_llama",
+    ),
+    "deepspeed": ("deepspeed.launcher.runner", "deepspeed.launcher.launch", "deepspeed.runtime.engine"),
+}
+
+
+def main(argv: list[str]) -> int:
+    """Warm up; what is missing is raised, what only costs the first run its time is said."""
+    for name in argv:
+        importlib.import_module(name)
+    for name in argv:
+        for module in MORE.get(name, ()):
+            importlib.import_module(module)
+    if "deepspeed" in argv:
+        compile_extension()
+    return 0
+
+
+def compile_extension() -> None:
+    """Compile what ranks on a CPU talk through, where it is used; without a compiler the first run says why."""
+    import torch
+
+    if torch.cuda.is_available():
+        return
+    os.environ["DS_ACCELERATOR"] = "cpu"
+    extensions = own_extensions()
+    try:
+        from deepspeed.comm import torch as communication
+
+        communication.build_shm_op()
+    except (OSError, RuntimeError, subprocess.CalledProcessError) as error:
+        say(f"DeepSpeed's extension for CPUs could not be compiled: {error}")
+    finally:
+        if extensions is not None:
+            extensions.loaded()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
