@@ -1,4 +1,4 @@
-"""The GPUs of one attempt at a run: what NCCL needs told, who used them before, what is left on them after."""
+"""The GPUs of one attempt at a run: what NCCL needs told, who used them before, what is left on them."""
 
 from __future__ import annotations
 
