@@ -9,6 +9,7 @@ from presets.check_trainer import check_trainer
 from presets.dataset import DataReport
 from presets.findings import Finding, in_order
 from presets.gpus import find
+from presets.mapping import Mapping
 from presets.models import Architecture, architecture
 from presets.sizing import (
     Estimate,
@@ -18,6 +19,7 @@ from presets.sizing import (
     trainable_parameters,
 )
 from presets.spec import RunSpec
+from presets.stages import DATA_OF_STAGE, stage_of
 from presets.verdict import judge, what_fits
 
 __all__ = ["Finding", "Machine", "check", "total_steps"]
@@ -61,10 +63,11 @@ def _steps_per_epoch(spec: RunSpec, rows: int) -> int:
 
 def _check_data(spec: RunSpec, report: DataReport) -> list[Finding]:
     findings = []
-    if report.is_text != (spec.stage == "pt"):
-        kind = "plain text" if report.is_text else "conversations"
-        fix = f"Use --set stage={'sft' if spec.stage == 'pt' else 'pt'}, or map the columns with --map."
-        findings.append(Finding("error", "data", f"{kind} does not suit the stage {spec.stage}.", fix))
+    wanted = stage_of(Mapping(report.roles))
+    if wanted != spec.stage:
+        reason = f"The data has {DATA_OF_STAGE[wanted]}; {spec.stage} trains on {DATA_OF_STAGE[spec.stage]}."
+        fix = f"Use --set stage={wanted}, or map the columns with --map."
+        findings.append(Finding("error", "data", reason, fix))
     if report.rows < spec.gpus:
         # transformers' sampler repeats rows until every rank has one.
         rows = "1 row is" if report.rows == 1 else f"{report.rows} rows are"
@@ -101,7 +104,8 @@ def _check_steps(spec: RunSpec, report: DataReport) -> list[Finding]:
         findings.append(Finding("warning", "warmup", reason, "Lower warmup, or write a share such as 0.1."))
     if spec.packing or spec.save_steps <= steps:
         return findings
-    reason = f"The run has {steps} steps and saves every {spec.save_steps}: only the end is saved."
+    count = "1 step" if steps == 1 else f"{steps} steps"
+    reason = f"The run has {count} and saves every {spec.save_steps}: only the end is saved."
     fix = f"Use --set save_steps={max(1, steps // 2)} to be able to resume from the middle."
     return [*findings, Finding("warning", "save_steps", reason, fix)]
 

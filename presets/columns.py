@@ -126,7 +126,7 @@ def _of_columns(roles: Sequence[str], columns: Sequence[Sequence[Any]]) -> Batch
     for role, column in zip(roles, texts, strict=True):
         weights = map(add, weights, _sizes(column))
         # A system text is a turn of its own, an input is joined to the prompt by a line break.
-        beside = {"system": TURN_WEIGHT, "input": 1}.get(role)
+        beside = {"system": TURN_WEIGHT, "rejected": TURN_WEIGHT, "input": 1}.get(role)
         if beside:
             weights = map(add, weights, [beside if text else 0 for text in column])
     return Batch(list(weights), _empties(roles, texts), map(hash, zip(*texts, strict=True)))
@@ -147,7 +147,7 @@ def _empties(roles: Sequence[str], columns: Sequence[Texts]) -> int:
         row = list(zip(roles, texts, strict=True))
         user = [text for role, text in row if role in ("prompt", "input")]
         system = [text for role, text in row if role == "system" and text]
-        others = [text for role, text in row if role in ("response", "text")]
+        others = [text for role, text in row if role in ("response", "rejected", "text")]
         found += any(not text.strip() for text in [*system, *others, "".join(user) or "-" * (not user)])
     return found
 

@@ -150,7 +150,11 @@ def _conversations(
 def _normalised(turns: Conversation) -> dict[str, object]:
     if turns[0].role == "text":
         return {"text": turns[0].content}
-    return {"messages": [{"role": turn.role, "content": turn.content} for turn in turns]}
+    messages = [{"role": turn.role, "content": turn.content} for turn in turns]
+    if turns[-1].role == "rejected":
+        *prompt, chosen, rejected = messages
+        return {"messages": prompt, "chosen": chosen, "rejected": {**rejected, "role": "assistant"}}
+    return {"messages": messages}
 
 
 def _summary(weights: Counter[int]) -> Lengths:

@@ -14,6 +14,20 @@ from presets.rows import Row
 #: Name of the layout, the columns that it is known by, and the role of each column that it reads.
 #: The order of the roles is the order in which the columns of the user's turn are joined.
 KNOWN = (
+    *(
+        (
+            f"{prompt}/chosen/rejected",
+            (prompt, "chosen", "rejected"),
+            {
+                prompt: "prompt",
+                "input": "input",
+                "chosen": "response",
+                "rejected": "rejected",
+                "system": "system",
+            },
+        )
+        for prompt in ("prompt", "question", "instruction")
+    ),
     ("messages", ("messages",), {"messages": "messages", "system": "system"}),
     ("sharegpt", ("conversations",), {"conversations": "messages", "system": "system"}),
     (
@@ -56,7 +70,10 @@ SPEAKERS = {
 
 @dataclass(frozen=True)
 class Turn:
-    """One message; role is system, user, assistant, or text for a row of plain text."""
+    """One message; role is system, user, assistant, text for a row of plain text, or rejected.
+
+    A rejected turn comes last, after the assistant's that was chosen over it.
+    """
 
     role: str
     content: str
@@ -78,6 +95,11 @@ class Layout:
     def is_text(self) -> bool:
         """True for plain text to continue (pre-training), without turns."""
         return bool(self.mapping.columns("text"))
+
+    @property
+    def is_pairs(self) -> bool:
+        """True for a chosen and a rejected answer to each prompt."""
+        return bool(self.mapping.columns("rejected"))
 
     @property
     def of_messages(self) -> bool:
@@ -115,7 +137,7 @@ def _refuse_media(path: Path, columns: list[str]) -> None:
         raise InvalidInput(
             f"{path}, row 1 has a column {media[0]!r}, and only text is trained here.",
             cause="Without its pictures or sounds such a row teaches the wrong thing.",
-            remedy="Take such rows out; or say with --map which columns to train, and the others are left out.",
+            remedy="Take such rows out, or name the columns to train with --map; others are left out.",
         )
 
 
@@ -139,7 +161,9 @@ def conversation(path: Path, row: Row, layout: Layout) -> Conversation:
     prompts = [_text(path, row, column) for column in mapping.columns("prompt")]
     inputs = [text for column in mapping.columns("input") if (text := _optional(path, row, column))]
     (response,) = mapping.columns("response")
-    return (*turns, Turn("user", "\n".join(prompts + inputs)), Turn("assistant", _text(path, row, response)))
+    turns += [Turn("user", "\n".join(prompts + inputs)), Turn("assistant", _text(path, row, response))]
+    turns += [Turn("rejected", _text(path, row, column)) for column in mapping.columns("rejected")]
+    return tuple(turns)
 
 
 def _listed(columns: list[str]) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from presets.errors import InvalidInput
 
-ROLES = ("prompt", "input", "response", "system", "messages", "text")
+ROLES = ("prompt", "input", "response", "rejected", "system", "messages", "text")
 EXAMPLE = "--map question=prompt,context=input,answer=response"
 
 
@@ -74,7 +74,7 @@ def _check_roles(text: str, roles: set[str]) -> None:
 
 
 def _check_single(text: str, pairs: list[tuple[str, str]]) -> None:
-    for role in ("messages", "response", "system", "text"):
+    for role in ("messages", "response", "rejected", "system", "text"):
         columns = [column for column, its_role in pairs if its_role == role]
         if len(columns) > 1:
             raise InvalidInput(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import shutil
 import tempfile
@@ -21,6 +22,7 @@ from presets.layouts import recognise
 from presets.llamafactory import DEEPSPEED_FILE, MODEL_FOLDER, dataset_info, finetuning_type, train_arguments
 from presets.rows import read_rows
 from presets.spec import RunSpec, from_dict
+from presets.stages import DATA_OF_STAGE, stage_of
 
 __all__ = ["Prepared", "render", "render_serve", "serve_job"]
 
@@ -63,6 +65,8 @@ def render(spec: RunSpec, data_path: Path, mapping: Mapping | None, folder: Path
         return write_rows(data_path, mapping, place / "data" / "train.jsonl")
 
     rows = _all_or_nothing(folder, write)
+    # For people and for the model card of an export: the file as the user has it, not as it was rewritten.
+    job["data"] = {"name": data_path.name, "rows": rows, "sha256": _sha256(data_path)}
     return Prepared(folder, job, _files(folder), jobs.command_of(job), rows)
 
 
@@ -79,8 +83,18 @@ def render_serve(config: dict[str, Any], run: str, step: int | None, idle_s: flo
         **{key: value for key, value in spec.trainer_args.items() if key in _PROMPT_KEYS},
     }
 
+    return prepare_folder(job, {jobs.SERVE_FILE: keys}, folder)
+
+
+def prepare_folder(job: dict[str, Any], files: dict[str, dict[str, Any] | str], folder: Path) -> Prepared:
+    """Write files of settings (YAML) or of text into a new folder; errors as of ``render``."""
+
     def write(place: Path) -> int:
-        _write_yaml(place / jobs.SERVE_FILE, keys)
+        for name, content in files.items():
+            if isinstance(content, str):
+                (place / name).write_text(content, encoding="utf-8")
+            else:
+                _write_yaml(place / name, content)
         return 0
 
     _all_or_nothing(folder, write)
@@ -89,18 +103,11 @@ def render_serve(config: dict[str, Any], run: str, step: int | None, idle_s: flo
 
 def _check_stage(spec: RunSpec, data_path: Path, mapping: Mapping | None) -> None:
     layout = recognise(data_path, next(read_rows(data_path)).values, mapping)
-    if spec.stage == "dpo":
+    wanted = stage_of(layout.mapping)
+    if wanted != spec.stage:
         raise InvalidInput(
-            f"{data_path} has no pairs of answers, and the stage is dpo.",
-            cause="Stage dpo learns from a chosen and a rejected answer to the same prompt.",
-            remedy="Use --set stage=sft --set packing=false for this data.",
-        )
-    if layout.is_text != (spec.stage == "pt"):
-        kind = "plain text" if layout.is_text else "conversations"
-        wanted = "sft" if spec.stage == "pt" else "pt"
-        raise InvalidInput(
-            f"{data_path} has {kind}, and the stage is {spec.stage}.",
-            cause="Stage sft trains on conversations, stage pt continues plain text.",
+            f"{data_path} has {DATA_OF_STAGE[wanted]}, and the stage is {spec.stage}.",
+            cause=f"The stage {spec.stage} trains on {DATA_OF_STAGE[spec.stage]}.",
             remedy=f"Use --set stage={wanted}, or say which columns are what with --map.",
         )
 
@@ -167,6 +174,11 @@ def _write_script(path: Path, spec: RunSpec) -> None:
     lines.append(f"exec {jobs.command_by_hand(spec)}")
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     path.chmod(0o755)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _files(folder: Path) -> tuple[str, ...]:

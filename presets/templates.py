@@ -56,8 +56,13 @@ def has_thinking(spec: RunSpec) -> bool:
 
 
 def preview(spec: RunSpec, turns: Conversation) -> tuple[Part, ...] | None:
-    """Return a row as a run of ``spec`` sees it; None where its template is not known here."""
+    """Return a row as a run of ``spec`` sees it; None where its template is not known here.
+
+    Of a pair it is the chosen answer that is shown: the rejected one is a text of its own.
+    """
     template = find_template(spec.template)
+    if turns[-1].role == "rejected":
+        turns = turns[:-1]
     return None if template is None else parts(template, turns, thinking=has_thinking(spec))
 
 

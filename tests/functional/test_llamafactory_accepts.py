@@ -59,6 +59,7 @@ for folder in sys.argv[1:]:
         "max_steps": training.max_steps,
         "cutoff_len": data.cutoff_len,
         "formatting": dataset.formatting,
+        "ranking": dataset.ranking,
         "model": model.model_name_or_path,
     }
 Path(os.environ["RESULTS"]).write_text(json.dumps(results))
@@ -90,10 +91,13 @@ def accepted(trainer_python: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     demo.write_dataset(rows)
     text = place / "text.jsonl"
     text.write_text('{"text": "once upon a time"}\n')
+    pairs = place / "pairs.jsonl"
+    pairs.write_text('{"prompt": "Say hello.", "chosen": "Hello!", "rejected": "Go away."}\n')
+    data = {"sft": rows, "pt": text, "dpo": pairs}
     folders = []
     for name, (preset, sets) in VARIANTS.items():
         spec = resolve(preset, sets)
-        folders.append(str(render(spec, text if spec.stage == "pt" else rows, None, place / name).folder))
+        folders.append(str(render(spec, data[spec.stage], None, place / name).folder))
     announce_extras(place / "extras")
     script = place / "parse.py"
     script.write_text(PARSE)
@@ -137,5 +141,6 @@ def test_llamafactory_accepts_the_yaml_and_reads_it_as_it_was_meant(
         # With packing LLaMA-Factory keeps one token of each pack for itself.
         "cutoff_len": spec.cutoff_len - spec.packing,
         "formatting": "alpaca" if spec.stage == "pt" else "sharegpt",
+        "ranking": spec.stage == "dpo",
         "model": "./model" if spec.tiny_model else spec.model,
     }

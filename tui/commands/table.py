@@ -46,7 +46,7 @@ _SET = _argument(
 )
 _MAP = _argument("--map", metavar="COLUMN=ROLE,...", default="", help="which column is what")
 _DATA = _argument("--data", metavar="FILE", required=True, help="JSONL, JSON or CSV")
-_ROLES = "Roles for --map: prompt, input, response, system, messages, text."
+_ROLES = "Roles for --map: prompt, input, response, rejected, system, messages, text."
 
 
 def _command(name: str, handler: str, help_text: str, *arguments: Argument) -> Command:
@@ -161,9 +161,21 @@ COMMANDS: tuple[Command, ...] = (
         _JSON,
     ),
     _command(
+        "export",
+        "export:export",
+        "write a checkpoint as others use it, checked; merge a LoRA into its base; push to the Hub",
+        _RUN_AT,
+        _argument(
+            "--merge", action="store_true", help="merge a LoRA into its base (default: the adapter alone)"
+        ),
+        _argument("--push", metavar="OWNER/NAME", help="upload it to the Hub; a new repository is private"),
+        _ON,
+        _JSON,
+    ),
+    _command(
         "pull",
         "pull:pull",
-        "copy a checkpoint to this machine (default: the newest)",
+        "copy a checkpoint or an export to this machine (default: the newest)",
         _RUN_AT,
         _argument("folder", metavar="DIR"),
         _ON,
@@ -186,9 +198,13 @@ COMMANDS: tuple[Command, ...] = (
         _argument("pod", nargs="?", metavar="POD", help="a pod's id or name (stop, resume, terminate)"),
         _argument("--preset", metavar="P", help="only cards on which this preset fits"),
         _SET,
+        _argument("--data", metavar="FILE", help="reckon hours and dollars for this data"),
+        _MAP,
         _argument("--gpus", metavar="N", type=positive, help="GPUs of the pod (default: the preset's)"),
-        _argument("--all-cards", action="store_true", help="also cards on which the preset does not fit"),
-        _argument("--sort", choices=["price", "vram", "stock", "name"], default="price", help="of offers"),
+        _argument("--all-cards", action="store_true", help="also cards on which it may not fit"),
+        _argument(
+            "--sort", choices=["price", "dollars", "vram", "stock", "name"], default="price", help="of offers"
+        ),
         _argument(
             "--gpu",
             metavar="CARD",

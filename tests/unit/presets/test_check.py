@@ -25,7 +25,11 @@ def report(tmp_path: Path, count: int = 100, length: int = 40, **more: str) -> D
 
 def report_for(stage: str, tmp_path: Path) -> DataReport:
     path = tmp_path / "rows.jsonl"
-    row = {"text": "once upon a time"} if stage == "pt" else {"prompt": "a", "completion": "b"}
+    row = {
+        "pt": {"text": "once upon a time"},
+        "sft": {"prompt": "a", "completion": "b"},
+        "dpo": {"prompt": "a", "chosen": "b", "rejected": "c"},
+    }[stage]
     path.write_text((json.dumps(row) + "\n") * 1000)
     return inspect(path)
 
@@ -164,3 +168,27 @@ def test_more_sharding_and_offload_need_less_vram(
     need = estimate(spec, arch, 5)
     assert least_gib < need.per_gpu_bytes / GIB < most_gib
     assert need.per_gpu_bytes == sum(size for _, size in need.parts)
+
+
+@pytest.mark.parametrize(
+    ("preset", "data", "wanted"),
+    [
+        ("qwen3-8b-lora", "dpo", "stage=dpo"),
+        ("qwen3-8b-lora", "pt", "stage=pt"),
+        ("qwen3-8b-lora-dpo", "sft", "stage=sft"),
+        ("qwen3-8b-lora-pt", "sft", "stage=sft"),
+    ],
+)
+def test_data_for_another_stage_is_an_error_with_the_fix(
+    tmp_path: Path, preset: str, data: str, wanted: str
+) -> None:
+    finding = find(check(resolve(preset), report_for(data, tmp_path)), "data")
+    assert finding.level == "error"
+    assert wanted in finding.fix
+
+
+def test_pairs_are_counted_in_the_report(tmp_path: Path) -> None:
+    found = report_for("dpo", tmp_path)
+    assert dict(found.roles) == {"prompt": "prompt", "chosen": "response", "rejected": "rejected"}
+    assert [turn.role for turn in found.first[0]] == ["user", "assistant", "rejected"]
+    assert (found.rows, found.duplicates, found.empties) == (1000, 999, 0)

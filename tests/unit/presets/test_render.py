@@ -27,6 +27,9 @@ PLACEHOLDERS = {
 }  # fmt: skip
 
 
+PAIR = '{"prompt": "Say hello.", "chosen": "Hello!", "rejected": "Go away."}\n'
+
+
 @pytest.fixture
 def rows(tmp_path: Path) -> Path:
     path = tmp_path / "my rows.jsonl"
@@ -39,6 +42,8 @@ def prepared(rows: Path, name: str, *sets: str) -> tuple[Prepared, dict[str, Any
     spec = resolve(name, sets)
     if spec.stage == "pt":
         rows.write_text('{"text": "once upon a time"}\n')
+    if spec.stage == "dpo":
+        rows.write_text(PAIR)
     result = render(spec, rows, None, folder)
     return result, yaml.safe_load((folder / "llamafactory.yaml").read_text())
 
@@ -197,6 +202,32 @@ def test_text_and_conversations_go_with_their_stages(rows: Path, tmp_path: Path)
     result = render(resolve("demo", ["stage=pt"]), text, None, tmp_path / "out")
     info = json.loads((result.folder / "data/dataset_info.json").read_text())
     assert info["train"]["columns"] == {"prompt": "text"}
+
+
+def test_pairs_are_written_as_the_trainer_reads_them(rows: Path, tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match="conversations, and the stage is dpo"):
+        render(resolve("qwen3-8b-lora-dpo"), rows, None, tmp_path / "out")
+    rows.write_text(PAIR)
+    with pytest.raises(InvalidInput, match="pairs of a chosen and a rejected answer, and the stage is sft"):
+        render(resolve("demo"), rows, None, tmp_path / "out")
+    result = render(resolve("qwen3-8b-lora-dpo"), rows, None, tmp_path / "out")
+    assert json.loads((result.folder / "data/train.jsonl").read_text()) == {
+        "messages": [{"role": "user", "content": "Say hello."}],
+        "chosen": {"role": "assistant", "content": "Hello!"},
+        "rejected": {"role": "assistant", "content": "Go away."},
+    }
+    info = json.loads((result.folder / "data/dataset_info.json").read_text())["train"]
+    assert info["ranking"] is True
+    keys = yaml.safe_load((result.folder / "llamafactory.yaml").read_text())
+    assert (keys["stage"], keys["pref_beta"], keys["pref_loss"]) == ("dpo", 0.1, "sigmoid")
+
+
+def test_pairs_in_columns_of_other_names_are_mapped(tmp_path: Path) -> None:
+    rows = tmp_path / "rows.csv"
+    rows.write_text("q,good,bad\nSay hello.,Hello!,Go away.\n")
+    mapping = parse_mapping("q=prompt,good=response,bad=rejected")
+    result = render(resolve("qwen3-8b-lora-dpo"), rows, mapping, tmp_path / "out")
+    assert '"rejected":{"role":"assistant"' in (result.folder / "data/train.jsonl").read_text()
 
 
 def test_a_map_reaches_the_dataset(tmp_path: Path) -> None:

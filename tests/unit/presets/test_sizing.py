@@ -223,6 +223,7 @@ def test_every_model_of_the_catalogue_has_a_shape() -> None:
         ({"method": "qlora", "quantization_bit": 8}, {"method": "lora"}),
         ({"method": "qlora", "quantization_bit": 4}, {"method": "qlora", "quantization_bit": 8}),
         ({"cutoff_len": 1024}, {"cutoff_len": 4096}),
+        ({"stage": "dpo", "method": "lora"}, {"stage": "dpo", "method": "full"}),
         ({"stage": "sft", "method": "lora"}, {"stage": "dpo", "method": "lora"}),
         ({"flash_attn": "auto", "cutoff_len": 8192}, {"flash_attn": "disabled", "cutoff_len": 8192}),
     ],
