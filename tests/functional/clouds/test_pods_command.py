@@ -204,7 +204,60 @@ class TestRefusals:
         assert "502" in done.err
 
 
+class TestGraphql:
+    """The other API, chosen in the settings."""
+
+    @pytest.fixture(autouse=True)
+    def chosen(self, server: RunPodServer) -> None:
+        config_dir().mkdir(parents=True, exist_ok=True)
+        (config_dir() / "config.toml").write_text('runpod_api = "graphql"\n')
+
+    def test_the_balance_is_shown(self, server: RunPodServer, store: Store) -> None:
+        done = finetui("pods", "list", "--json")
+        assert done.code == 0, done.err
+        assert done.json == {"pods": [], "balance": {"dollars": 25.0, "spend_per_h": 0.0}}
+        assert done.err == "", "the SDK prints nothing"
+        assert {seen.path for seen in server.seen} == {"/graphql"}
+
+    def test_too_little_credit_is_noticed_before_anything_is_asked_for(
+        self, server: RunPodServer, store: Store
+    ) -> None:
+        store.balance = 0.1
+        done = finetui(*create())
+        assert done.code == 4
+        assert "$0.10" in done.err
+        assert not [seen for seen in server.seen if "mutation" in seen.body["query"]]
+
+    def test_spot_prices_are_offered(self, server: RunPodServer) -> None:
+        offers = finetui("pods", "offers", "--json").json
+        assert {offer["name"]: offer["spot_price_per_h"] for offer in offers}["RTX A6000"] == 0.25
+
+
 class TestOffers:
+    def test_with_data_the_run_has_hours_and_a_price(self, server: RunPodServer, tmp_path: Path) -> None:
+        data = tmp_path / "d.jsonl"
+        row = json.dumps({"instruction": "word " * 200, "output": "word " * 200})
+        data.write_text(f"{row}\n" * 500)
+        wish = [
+            "--preset",
+            "mistral-7b-instruct-lora",
+            "--gpus",
+            "1",
+            "--data",
+            str(data),
+            "--sort",
+            "dollars",
+        ]
+        offers = finetui("pods", "offers", *wish, "--json").json
+        dollars = [offer["dollars"] for offer in offers]
+        assert dollars == sorted(dollars)
+        assert all(
+            offer["hours"] * offer["price_per_h"] == pytest.approx(offer["dollars"]) for offer in offers
+        )
+        table = finetui("pods", "offers", *wish)
+        assert "$ RUN" in table.out
+        assert "within 40%" in table.err
+
     def test_only_cards_that_fit_sorted_by_price(self, server: RunPodServer) -> None:
         done = finetui("pods", "offers", "--preset", "mistral-7b-instruct-lora", "--json")
         assert done.code == 0, done.err
