@@ -8,11 +8,11 @@ import signal
 from collections.abc import Iterator
 from types import FrameType
 
-from presets.spec import RunSpec
 from tui.clouds.runpod import open_account
 from tui.commands.connecting import terminal_ask
 from tui.commands.output import duration, iso, note, print_json
-from tui.commands.pods import pod_json
+from tui.commands.pods_list import pod_json
+from tui.commands.pods_offers import load_of
 from tui.operations import targets
 from tui.operations.pods import refuse_used_name
 from tui.operations.rent import Progress, Rented, Report, rent
@@ -29,13 +29,12 @@ from tui.remote.ssh_ask import Ask
 
 def create(arguments: argparse.Namespace) -> int:
     """Rent the first card that can be had and wait until its agent answers."""
-    spec = _spec(arguments)
-    count = arguments.gpus or (spec.gpus if spec else 1)
-    name = arguments.name or (_slug(spec.preset) if spec else "pod")
+    load = load_of(arguments)
+    count = load.count if load else arguments.gpus or 1
+    name = arguments.name or (_slug(load.spec.preset) if load else "pod")
     wish = make_wish(
         name,
-        spec,
-        count,
+        load,
         image=arguments.image or DEFAULT_IMAGE,
         volume_gib=arguments.volume,
         hours=arguments.hours or DEFAULT_HOURS,
@@ -50,19 +49,11 @@ def create(arguments: argparse.Namespace) -> int:
     )
     with _ended_by_signals():
         cloud = open_account()
-        candidates = rank(list_offers(cloud, spec, count), ranking, all_cards=arguments.all_cards)
+        candidates = rank(list_offers(cloud, load, count), ranking, all_cards=arguments.all_cards)
         refuse_used_name(cloud, name)
         rented = rent(cloud, wish, candidates, terminal_ask(), _reporter(), reach=_reach)
     _tell(rented, arguments.json)
     return 0
-
-
-def _spec(arguments: argparse.Namespace) -> RunSpec | None:
-    if not arguments.preset:
-        return None
-    from tui.operations.plan import resolve_spec
-
-    return resolve_spec(arguments.preset, arguments.sets)
 
 
 def _slug(preset: str) -> str:
