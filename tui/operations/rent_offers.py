@@ -7,19 +7,24 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from presets import jobs
-from presets.models import architecture
+from presets.gpus import find
+from presets.models import Architecture, architecture
 from presets.sizing import Estimate, estimate
 from presets.spec import RunSpec
+from presets.throughput import throughput
+from presets.verdict import Verdict, judge
 from tui.clouds.base import STOCK_LEVELS, Cloud, Offer
 from tui.clouds.errors import NoCapacity
 from tui.errors import InvalidInput
+from tui.operations.estimate import estimate_preset
+from tui.operations.plan import resolve_spec
 from tui.operations.rent_wish import Candidate, Wish
 
 GIB = 1024**3
 CLOUDS = ("secure", "community")
-SORTS = ("price", "vram", "stock", "name")
 #: One of RunPod's own images: sshd, a start script that prints the host keys, Python, a compiler. Its torch
 #: is not used, the trainer's environment brings its own. The provider's pytorch 2.1 images, which older
 #: guides name, are too old: LLaMA-Factory no longer runs on their Python and torch.
@@ -32,12 +37,42 @@ DEFAULT_HOURS = 24.0
 
 
 @dataclass(frozen=True)
+class Load:
+    """What is to be trained: its needs on ``count`` GPUs, None where its model's shape is not known.
+
+    ``tokens`` are those of the whole run, None without data.
+    """
+
+    spec: RunSpec
+    count: int
+    shape: Architecture | None = None
+    need: Estimate | None = None
+    tokens: float | None = None
+
+
+@dataclass(frozen=True)
 class SizedOffer:
-    """An offer and whether the preset fits its cards; both None where no preset or no shape is known."""
+    """An offer with what a load makes of it; None where it is not known.
+
+    ``hours`` and ``dollars`` are for the whole run, training alone: building the environment, downloads and
+    evaluation come on top.
+    """
 
     offer: Offer
+    verdict: Verdict | None = None
     need_bytes: int | None = None
-    fits: bool | None = None
+    tokens_per_s: float | None = None
+    hours: float | None = None
+
+    @property
+    def fits(self) -> bool | None:
+        """Whether it fits even at the high end of the estimate."""
+        return None if self.verdict is None else self.verdict == "fits"
+
+    @property
+    def dollars(self) -> float | None:
+        """What the run costs at this offer's price, in US dollars."""
+        return None if self.hours is None else self.hours * self.offer.price_per_h
 
 
 @dataclass(frozen=True)
@@ -50,24 +85,41 @@ class Ranking:
     spot: bool = False
 
 
-def list_offers(cloud: Cloud, spec: RunSpec | None, count: int, sort: str = "price") -> list[SizedOffer]:
-    """Return every offer of ``count`` GPUs, judged by the preset where one is given."""
-    need = size_of(spec, count) if spec else None
-    sized = [
-        SizedOffer(
-            offer,
-            need.per_gpu_bytes if need else None,
-            need.per_gpu_bytes <= offer.vram_bytes if need else None,
-        )
-        for offer in cloud.offers(count)
-    ]
-    return sorted(sized, key=lambda item: (_sort_key(item.offer, sort), item.offer.price_per_h))
+def make_load(
+    preset: str,
+    sets: Sequence[str] = (),
+    gpus: int | None = None,
+    data: Path | None = None,
+    mapping: str = "",
+) -> Load:
+    """Return what training a preset asks of a machine; raises InvalidInput."""
+    spec = resolve_spec(preset, [*sets, *([f"gpus={gpus}"] if gpus is not None else [])])
+    shape = architecture(spec)
+    need = estimate(spec, shape, spec.gpus) if shape else None
+    tokens = estimate_preset(preset, sets, gpus=gpus, data=data, mapping=mapping).tokens if data else None
+    return Load(spec, spec.gpus, shape, need, tokens)
 
 
-def size_of(spec: RunSpec, count: int) -> Estimate | None:
-    """Return what the preset needs on ``count`` GPUs, None where its model's shape is not known."""
-    arch = architecture(spec)
-    return estimate(spec, arch, count) if arch else None
+def list_offers(cloud: Cloud, load: Load | None, count: int, sort: str = "price") -> list[SizedOffer]:
+    """Return every offer of ``count`` GPUs, judged by the load where one is given."""
+    sized = [_sized(offer, load) for offer in cloud.offers(count)]
+    return sorted(sized, key=lambda item: (_sort_key(item, sort), item.offer.price_per_h))
+
+
+def _sized(offer: Offer, load: Load | None) -> SizedOffer:
+    if load is None or load.shape is None or load.need is None:
+        return SizedOffer(offer)
+    card = find(offer.name) or find(offer.gpu)
+    # Providers round what they sell; what CUDA sees of a known card is known better.
+    vram_bytes = min(offer.vram_bytes, card.vram_bytes) if card else offer.vram_bytes
+    verdict = judge(load.need, vram_bytes)
+    if card and load.spec.precision == "bf16" and not card.has_bf16:
+        verdict = "no"
+    if card is None:
+        return SizedOffer(offer, verdict, load.need.per_gpu_bytes)
+    speed = throughput(load.spec, load.shape, card, load.count)
+    hours = None if load.tokens is None else speed.seconds(load.tokens) / 3600
+    return SizedOffer(offer, verdict, load.need.per_gpu_bytes, speed.tokens_per_s, hours)
 
 
 def rank(offers: Sequence[SizedOffer], ranking: Ranking, *, all_cards: bool = False) -> list[Candidate]:
@@ -92,8 +144,7 @@ def rank(offers: Sequence[SizedOffer], ranking: Ranking, *, all_cards: bool = Fa
 
 def make_wish(
     name: str,
-    spec: RunSpec | None,
-    count: int,
+    load: Load | None,
     *,
     image: str = DEFAULT_IMAGE,
     volume_gib: int | None = None,
@@ -106,7 +157,7 @@ def make_wish(
         raise InvalidInput(
             f"{name!r} can't be a pod's name", remedy="use up to 30 lower-case letters, digits and dashes"
         )
-    need = size_of(spec, count) if spec else None
+    need = load.need if load else None
     suited = math.ceil(need.disk_bytes * _VOLUME_SLACK / GIB) if need else DEFAULT_VOLUME_GIB
     return Wish(
         name=name,
@@ -115,7 +166,7 @@ def make_wish(
         volume_gib=volume_gib or suited,
         hours=hours,
         budget=budget,
-        min_cuda=_cuda_of(spec) if spec else "",
+        min_cuda=_cuda_of(load.spec) if load else "",
         network_volume=network_volume,
     )
 
@@ -135,7 +186,7 @@ def _wanted_cards(offers: Sequence[SizedOffer], ranking: Ranking, all_cards: boo
         named = [item for item in offers if text.lower() in (item.offer.gpu.lower(), item.offer.name.lower())]
         if not named:
             raise _not_offered(text, sorted({item.offer.name for item in offers}))
-        if named[0].fits is False and not all_cards:
+        if named[0].verdict == "no" and not all_cards:
             raise _too_small(named[0])
         wanted.append(named[0].offer.gpu)
     return wanted
@@ -162,11 +213,14 @@ def _places(offer: Offer, ranking: Ranking) -> list[Candidate]:
     ]
 
 
-def _sort_key(offer: Offer, sort: str) -> float | str:
+def _sort_key(item: SizedOffer, sort: str) -> float | str:
+    offer = item.offer
     if sort == "vram":
         return -offer.vram_bytes
     if sort == "stock":
         return STOCK_LEVELS.index(offer.stock)
+    if sort == "dollars":
+        return offer.price_per_h / item.tokens_per_s if item.tokens_per_s else math.inf
     return offer.name.lower() if sort == "name" else offer.price_per_h
 
 

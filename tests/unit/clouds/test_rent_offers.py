@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from presets.spec import resolve
 from tui.clouds.base import Offer, marker_of, short_name
 from tui.clouds.errors import NoCapacity
 from tui.errors import InvalidInput
-from tui.operations.rent_offers import GIB, Ranking, SizedOffer, list_offers, make_wish, rank
+from tui.operations.rent_offers import GIB, Ranking, SizedOffer, list_offers, make_load, make_wish, rank
 from tui.operations.rent_wish import Candidate, hours_of
 
 SMALL = Offer("NVIDIA GeForce RTX 4090", "RTX 4090", 1, 24 * GIB, "secure", 0.70, "high", ("US-1", "EU-1"))
@@ -28,8 +29,8 @@ class Shop:
         return (LARGE, GONE, SMALL, CHEAP)
 
 
-def shown(fits: bool | None = None) -> list[SizedOffer]:
-    return [SizedOffer(offer, None, fits) for offer in (CHEAP, SMALL, GONE, LARGE)]
+def shown() -> list[SizedOffer]:
+    return [SizedOffer(offer) for offer in (CHEAP, SMALL, GONE, LARGE)]
 
 
 def ways(candidates: list[Candidate]) -> list[tuple[str, str, str]]:
@@ -38,13 +39,37 @@ def ways(candidates: list[Candidate]) -> list[tuple[str, str, str]]:
 
 class TestOffers:
     def test_a_preset_judges_every_card(self) -> None:
-        spec = resolve("phi-2-full", ["gpus=1"])
-        found = {item.offer.name: item for item in list_offers(Shop(), spec, 1)}  # type: ignore[arg-type]
+        load = make_load("phi-2-full", gpus=1)
+        found = {item.offer.name: item for item in list_offers(Shop(), load, 1)}  # type: ignore[arg-type]
         assert found["RTX 4090"].fits is False
         assert found["H200"].fits is True
         need = found["H200"].need_bytes
         assert need is not None
         assert 24 * GIB < need < 141 * GIB
+
+    def test_hours_and_dollars_are_for_the_data(self, tmp_path: Path) -> None:
+        data = tmp_path / "d.jsonl"
+        rows = [{"instruction": "word " * 200, "output": "word " * 200}] * 2000
+        data.write_text("\n".join(json.dumps(row) for row in rows))
+        found = {
+            offers.offer.name: offers
+            for offers in list_offers(Shop(), make_load("mistral-7b-instruct-lora", gpus=1, data=data), 1)  # type: ignore[arg-type]
+        }
+        fast, slow = found["H200"], found["RTX 4090"]
+        assert fast.hours is not None
+        assert slow.hours is not None
+        assert 0.01 < fast.hours < slow.hours < 100
+        assert fast.dollars == pytest.approx(fast.hours * 4.59)
+        load = make_load("mistral-7b-instruct-lora", gpus=1)
+        dearest = list_offers(Shop(), load, 1, "dollars")  # type: ignore[arg-type]
+        costs = [item.offer.price_per_h / item.tokens_per_s for item in dearest if item.tokens_per_s]
+        assert costs == sorted(costs)
+        assert len(costs) == 4
+
+    def test_a_tight_card_is_not_offered_unasked_and_not_refused_when_named(self) -> None:
+        offers = [SizedOffer(SMALL, "tight", 23 * GIB), SizedOffer(LARGE, "fits", 23 * GIB)]
+        assert ways(rank(offers, Ranking())) == [("H200", "secure", "")]
+        assert ways(rank(offers, Ranking(gpus=("RTX 4090",)))) == [("RTX 4090", "secure", "")]
 
     def test_without_a_preset_nothing_is_judged(self) -> None:
         assert {item.fits for item in list_offers(Shop(), None, 1)} == {None}  # type: ignore[arg-type]
@@ -84,7 +109,7 @@ class TestRank:
             rank(shown(), Ranking(gpus=("H20",)))
 
     def test_a_card_that_is_too_small_is_refused_unless_wanted_all_the_same(self) -> None:
-        offers = [SizedOffer(SMALL, 40 * GIB, False), SizedOffer(LARGE, 40 * GIB, True)]
+        offers = [SizedOffer(SMALL, "no", 40 * GIB), SizedOffer(LARGE, "fits", 40 * GIB)]
         assert ways(rank(offers, Ranking())) == [("H200", "secure", "")]
         with pytest.raises(InvalidInput, match="does not fit on RTX 4090"):
             rank(offers, Ranking(gpus=("RTX 4090",)))
@@ -106,25 +131,25 @@ class TestRank:
 
 class TestWish:
     def test_disk_and_cuda_come_from_the_preset(self) -> None:
-        small = make_wish("a", resolve("mistral-7b-instruct-lora"), 1)
-        large = make_wish("a", resolve("mistral-7b-instruct-full"), 8)
+        small = make_wish("a", make_load("mistral-7b-instruct-lora"))
+        large = make_wish("a", make_load("mistral-7b-instruct-full"))
         assert 20 < small.volume_gib < large.volume_gib
         assert small.min_cuda == "13.0", "the CUDA of the pinned torch"
         assert small.image.startswith("runpod/pytorch:1.")
-        assert make_wish("a", None, 1, volume_gib=7).volume_gib == 7
+        assert make_wish("a", None, volume_gib=7).volume_gib == 7
 
     @pytest.mark.parametrize("name", ["", "A", "a b", "-a", "a-", "a" * 31, "a/b", 'a"b', "a\n"])
     def test_names_that_can_not_be_a_pods(self, name: str) -> None:
         with pytest.raises(InvalidInput):
-            make_wish(name, None, 1)
+            make_wish(name, None)
 
     def test_the_budget_shortens_the_life(self) -> None:
-        wish = make_wish("a", None, 1, hours=10, budget=3.5)
+        wish = make_wish("a", None, hours=10, budget=3.5)
         assert hours_of(wish, rank(shown(), Ranking(gpus=("RTX 4090",), clouds=("secure",)))[0]) == 5
         assert hours_of(replace(wish, budget=None), rank(shown(), Ranking())[0]) == 10
 
     def test_every_wish_has_a_marker_of_its_own(self) -> None:
-        markers = {make_wish("a", None, 1).marker for _ in range(50)}
+        markers = {make_wish("a", None).marker for _ in range(50)}
         assert len(markers) == 50
         assert all(marker_of(f"finetui-a-{marker}") == marker for marker in markers)
 
