@@ -225,6 +225,16 @@ def exclusively(lock: Path, owner: str, waiting: Callable[[str], None]) -> Itera
         os.close(descriptor)
 
 
+def find(run_dir: Path, places: Places, environ: Mapping[str, str]) -> dict[str, Any] | None:
+    """Return {path, python, bin} of a run's environment when it is there, without starting anything."""
+    try:
+        request = read_request(run_dir)
+    except BuildError:
+        return None  # the builder says it in the log
+    folder = request.folder(places.environments, installing.find_python(environ).tag)
+    return _describe(folder) if _ready(folder) else None
+
+
 def ensure(run_dir: Path, places: Places, environ: Mapping[str, str]) -> Path:
     """Return the environment of a run, building it when it is not there; raises BuildError or AgentError."""
     request = read_request(run_dir)

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 import threading
-import urllib.error
-import urllib.parse
-import urllib.request
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import remote_agent
+
+if TYPE_CHECKING:
+    # Half of the time that a supervisor needs to start, and few runs notify anybody.
+    import urllib.request
 
 URL_SECRET = "FINETUI_NOTIFY_URL"
 #: In all; a supervisor with nothing else to do need not wait longer.
@@ -42,6 +43,9 @@ def send(kind: str, url: str, message: Mapping[str, Any], *, limit_s: float = LI
 
 
 def _ask(request: urllib.request.Request, limit_s: float) -> str:
+    import urllib.error
+    import urllib.request
+
     try:
         with urllib.request.urlopen(request, timeout=limit_s):
             return ""
@@ -54,6 +58,9 @@ def _ask(request: urllib.request.Request, limit_s: float) -> str:
 
 
 def _request(kind: str, url: str, message: Mapping[str, Any]) -> urllib.request.Request:
+    import urllib.parse
+    import urllib.request
+
     address = urllib.parse.urlsplit(url)
     if address.scheme == "ntfy":
         kind, url = "ntfy", urllib.parse.urlunsplit(address._replace(scheme="https"))

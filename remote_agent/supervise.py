@@ -18,6 +18,7 @@ from typing import Any
 
 from remote_agent import (
     conclusion,
+    environments,
     failpoints,
     job_environment,
     job_spec,
@@ -248,6 +249,10 @@ class Supervision:
         return steps
 
     def _build_environment(self) -> Outcome:
+        built = environments.find(self._directory.path, self._places, os.environ)
+        if built:
+            write_json(self._directory.environment, built)
+            return Outcome(code=0)
         self._say_phase("environment")
         env = {**job_environment.inherited(os.environ), **self._places.as_environment(), **self._own()}
         argv = program.command("environment", "--run", str(self._directory.path))
