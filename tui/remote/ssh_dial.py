@@ -17,7 +17,7 @@ from paramiko.packet import Packetizer
 from paramiko.ssh_exception import IncompatiblePeer
 
 from tui.errors import Unreachable
-from tui.remote.ssh_ask import Ask
+from tui.remote.ssh_ask import Ask, Waiting
 from tui.remote.ssh_auth import authenticate
 from tui.remote.ssh_config import Address, Own, SshConfig, effective_config
 from tui.remote.ssh_host_keys import known_hosts_for, prefer_known_types, verify
@@ -26,6 +26,8 @@ from tui.remote.ssh_socket import ProxyCommand, connect_tcp, start_proxy_command
 HANDSHAKE_TIMEOUT_S = 20.0
 CHANNEL_TIMEOUT_S = 15.0
 _LOGIN_TIMEOUT_S = 30.0
+#: After waiting this long for an answer, a connection that failed is tried once more.
+PATIENCE_S = 20.0
 _MAX_HOPS = 8
 #: Half the processor time of the default (aes128-ctr with hmac-sha2-256) and twice its speed.
 _CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "aes128-ctr", "aes256-ctr")
@@ -82,6 +84,17 @@ class Route:
 
 def dial(address: Address, ask: Ask, own: Own) -> Route:
     """Open a way to ``address``; raises InvalidInput for a broken configuration and Unreachable otherwise."""
+    waiting = Waiting(ask)
+    try:
+        return _dial(address, waiting.ask, own)
+    except Unreachable:
+        # Servers hang up on who has not logged in after LoginGraceTime (120 s): the user was reading.
+        if not waiting.go_on or waiting.seconds < PATIENCE_S:
+            raise
+    return _dial(address, ask, own)
+
+
+def _dial(address: Address, ask: Ask, own: Own) -> Route:
     route = Route()
     try:
         _open(route, address, ask, own, _MAX_HOPS)

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.fakes.sshd import Laptop, PrivateSshd, make_key, public_key
+from tests.fakes.waiting import wait_for
 from tui.errors import Unreachable
 from tui.remote import ssh, ssh_dial
 from tui.remote.known_hosts import fingerprint
@@ -96,6 +97,25 @@ class TestHostKeys:
         assert len(asked) == 1
         assert not (laptop.folder / "finetui/config/known_hosts").exists()
         assert "Accepted publickey" not in sshd.log.read_text(), "logged in before the host key was verified"
+
+    def test_a_user_who_takes_longer_than_the_server_waits_is_connected_all_the_same(
+        self, sshd: PrivateSshd, laptop: Laptop, closing, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(ssh_dial, "PATIENCE_S", 0.1)
+        sshd.stop()
+        sshd.options.append("LoginGraceTime 1")
+        sshd.start()
+        laptop.known_hosts.unlink()
+        asked = []
+
+        def think(question: HostKeyQuestion) -> bool:
+            asked.append(question)
+            wait_for(lambda: not sshd.sessions(), "the server to hang up")
+            return True
+
+        machine = closing(ssh.connect(sshd.address, Ask(think, lambda path: None)))
+        assert machine.run("echo hello")[1] == b"hello\n"
+        assert len(asked) == 1
 
     def test_with_strict_checking_nobody_is_asked(self, sshd: PrivateSshd, laptop: Laptop) -> None:
         laptop.known_hosts.unlink()
