@@ -148,7 +148,7 @@ def test_unsloth_s_least_figures_are_below_ours() -> None:
 
 
 def counted() -> list[dict[str, Any]]:
-    lines = (REPOSITORY / "docs/sizing/activations.jsonl").read_text().splitlines()
+    lines = (REPOSITORY / "tests/bench/sizing/activations.jsonl").read_text().splitlines()
     return [json.loads(line) for line in lines]
 
 

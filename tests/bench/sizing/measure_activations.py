@@ -2,11 +2,11 @@
 
 Run it in the trainer's environment, with the shapes of presets/models.yaml:
 
-    PYTHONPATH=. OMP_NUM_THREADS=1 .../bin/python docs/sizing/measure_activations.py > docs/sizing/activations.json
+    .../bin/python tests/bench/sizing/measure_activations.py > tests/bench/sizing/activations.jsonl
 
 Every storage that PyTorch allocates is counted while it lives (torch's own MemTracker does the same, but
-refuses frozen parameters); what only a GPU has (context, fragmentation, the flash kernels' own workspace) is not.
-The models are cut to a few layers: the share of a layer is the difference.
+refuses frozen parameters); what only a GPU has (context, fragmentation, workspace of kernels) is not. The models
+are cut to a few layers: the share of a layer is the difference.
 """
 
 from __future__ import annotations
@@ -44,11 +44,10 @@ def main() -> None:
         for checkpointing in (True, False):
             for lora in (False, True):
                 for tokens in (1024, 4096):
-                    peaks = [
-                        peak(shapes[name], kind, layers, tokens, checkpointing, lora) for layers in LAYERS
-                    ]
-                    case = {"model": name, "tokens": tokens, "checkpointing": checkpointing, "lora": lora}
-                    print(json.dumps({**case, "layers": LAYERS, **merge(peaks)}), flush=True)
+                    how = {"checkpointing": checkpointing, "lora": lora}
+                    peaks = [peak(shapes[name], kind, layers, tokens, **how) for layers in LAYERS]
+                    case = {"model": name, "tokens": tokens, **how, "layers": LAYERS}
+                    print(json.dumps({**case, **merge(peaks)}), flush=True)
 
 
 def merge(peaks: list[dict[str, int]]) -> dict[str, list[int]]:
@@ -56,7 +55,9 @@ def merge(peaks: list[dict[str, int]]) -> dict[str, list[int]]:
     return {key: [peak[key] for peak in peaks] for key in peaks[0]}
 
 
-def peak(shape: dict[str, Any], kind: str, layers: int, tokens: int, checkpointing: bool, lora: bool) -> dict:
+def peak(
+    shape: dict[str, Any], kind: str, layers: int, tokens: int, *, checkpointing: bool, lora: bool
+) -> dict[str, int]:
     """Return bytes: peak of a forward and backward pass, and of parameters and their gradients alone."""
     config = AutoConfig.for_model(
         kind,
