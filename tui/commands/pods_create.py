@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import signal
+import time
 from collections.abc import Iterator
 from types import FrameType
 
@@ -16,6 +17,7 @@ from tui.commands.pods_offers import load_of
 from tui.operations import targets
 from tui.operations.pods import refuse_used_name
 from tui.operations.rent import Progress, Rented, Report, rent
+from tui.operations.rent_guard import arm, guard_of
 from tui.operations.rent_offers import (
     DEFAULT_HOURS,
     DEFAULT_IMAGE,
@@ -52,7 +54,11 @@ def create(arguments: argparse.Namespace) -> int:
         candidates = rank(list_offers(cloud, load, count), ranking, all_cards=arguments.all_cards)
         refuse_used_name(cloud, name)
         rented = rent(cloud, wish, candidates, terminal_ask(), _reporter(), reach=_reach)
-    _tell(rented, arguments.json)
+    idle_s = None if arguments.idle == 0 else 60.0 * arguments.idle
+    unguarded = arm(f"runpod:{rented.pod.id}", terminal_ask(), guard_of(rented, time.time(), idle_s))
+    if unguarded:
+        note(f"warning: the guard on the pod is not armed, only its deadline holds: {unguarded}")
+    _tell(rented, arguments.json, not unguarded)
     return 0
 
 
@@ -66,11 +72,11 @@ def _reach(target: str, ask: Ask) -> None:
     targets.connect(target, ask).close()
 
 
-def _tell(rented: Rented, as_json: bool) -> None:
+def _tell(rented: Rented, as_json: bool, guarded: bool) -> None:
     target = f"runpod:{rented.pod.id}"
     if as_json:
-        more = {"terminate_after": iso(rented.terminate_after), "cloud": rented.candidate.cloud}
-        print_json({**pod_json(rented.pod), **more})
+        more = {"cloud": rented.candidate.cloud, "guarded": guarded}
+        print_json({**pod_json(rented.pod), "terminate_after": iso(rented.terminate_after), **more})
         return
     print(f"{target} is ready: {rented.candidate}")
     note(f"it ends by itself at {iso(rented.terminate_after)}; its disks go with it, so pull results before")

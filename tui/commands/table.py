@@ -32,6 +32,11 @@ def positive_number(text: str) -> float:
     return value
 
 
+def minutes(text: str) -> float:
+    """Read a number from 0 on."""
+    return 0.0 if text == "0" else positive_number(text)
+
+
 _RUN = _argument("run", metavar="RUN", help="a run's id, or the beginning or end of it")
 _RUN_AT = _argument("run", metavar="RUN[@STEP]", help="a run, and a checkpoint's step or `base`")
 _ON = _argument("--on", metavar="TARGET", help="the machine (default: where the run was seen last)")
@@ -217,6 +222,13 @@ COMMANDS: tuple[Command, ...] = (
         _argument("--name", metavar="NAME", help="create: the pod's name (default: the preset's)"),
         _argument("--hours", metavar="H", type=positive_number, help="create: end it after H hours (24)"),
         _argument("--budget", metavar="$", type=positive_number, help="create: end it before it costs more"),
+        _argument(
+            "--idle",
+            metavar="MIN",
+            type=minutes,
+            default=60.0,
+            help="create: stop it when idle so long (60; 0: never)",
+        ),
         _argument("--volume", metavar="GIB", type=positive, help="create: size of /workspace"),
         _argument("--network-volume", metavar="ID", help="create: use this volume as /workspace"),
         _argument("--image", metavar="IMAGE", help="create: another image with sshd and /start.sh"),

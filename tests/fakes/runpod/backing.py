@@ -22,6 +22,8 @@ class SshdBacking:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        #: More variables of every SSH session, such as FINETUI_RUNPOD_API for the guard.
+        self.env: dict[str, str] = {}
         self.running: dict[str, PrivateSshd] = {}
         self._next: dict[str, PrivateSshd] = {}
 
@@ -38,6 +40,8 @@ class SshdBacking:
             env={
                 "FINETUI_STATE_DIR": str(workspace / ".finetui"),
                 "FINETUI_RUNTIME_DIR": str(_runtime_dir(pod.id)),
+                "FINETUI_POD_ENVIRON": str(disk / "pid1_env"),
+                **self.env,
             },
         )
         self._next[pod.id] = sshd

@@ -17,6 +17,7 @@ from tests.fakes.runpod import Fault, RealClock, RunPodServer, Store, Timings
 from tests.fakes.runpod.backing import SshdBacking
 from tests.fakes.sshd import require_sshd
 from tests.fakes.waiting import wait_for
+from tui.operations.targets import connect
 from tui.paths import config_dir
 from tui.state.history import History
 from tui.state.run_id import new_run_id
@@ -41,6 +42,11 @@ def store(backing: SshdBacking) -> Store:
     return Store(RealClock(), backing, Timings(pull=0.2, boot=0.2, ports=0.1, sshd=0.5))
 
 
+@pytest.fixture(autouse=True)
+def guard_reaches_the_fake(server: RunPodServer, backing: SshdBacking) -> None:
+    backing.env["FINETUI_RUNPOD_API"] = server.url
+
+
 def create(*more: str) -> list[str]:
     return ["pods", "create", "--preset", "demo", "--gpu", "rtx 4090", *more]
 
@@ -56,6 +62,13 @@ def test_from_nothing_to_an_agent_and_back(server: RunPodServer, store: Store, b
         0.7,
     )
     assert pod["terminate_after"] > pod["created"]
+    assert pod["guarded"] is True
+    with connect(pod["target"]) as client:
+        guard = client.request("guard.get")
+    assert guard["armed"]
+    assert guard["config"]["idle_s"] == 3600
+    assert 9 * 3600 < guard["config"]["deadline_in_s"] < 10 * 3600 - 1000, "time to save before the end"
+    assert guard["config"]["price_per_h"] == 0.7
     for stage in ("renting", "pulling", "ssh", "agent"):
         assert stage in done.err
     made = store.pods[pod["pod"]]
@@ -107,6 +120,17 @@ def test_the_account_key_is_nowhere_on_the_pod(
             assert secret not in variables
             assert secret not in environ.with_name("cmdline").read_bytes()
     assert seen, "the agent runs on the pod"
+
+
+def test_a_pod_whose_key_does_not_work_is_said_to_be_unguarded(
+    server: RunPodServer, store: Store, backing: SshdBacking
+) -> None:
+    backing.env["FINETUI_POD_ENVIRON"] = "/dev/null"
+    done = finetui(*create("--json"))
+    assert done.code == 0
+    assert done.json["guarded"] is False
+    assert "not armed" in done.err
+    assert "RUNPOD_API_KEY" in done.err
 
 
 def test_a_live_run_keeps_its_pod(server: RunPodServer, store: Store) -> None:
