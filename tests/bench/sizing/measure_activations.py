@@ -5,8 +5,8 @@ Run it in the trainer's environment, with the shapes of presets/models.yaml:
     .../bin/python tests/bench/sizing/measure_activations.py > tests/bench/sizing/activations.jsonl
 
 Every storage that PyTorch allocates is counted while it lives (torch's own MemTracker does the same, but
-refuses frozen parameters); what only a GPU has (context, fragmentation, workspace of kernels) is not. The models
-are cut to a few layers: the share of a layer is the difference.
+refuses frozen parameters); what only a GPU has (context, fragmentation, workspace of kernels) is not. The
+models are cut to a few layers: the share of a layer is the difference.
 """
 
 from __future__ import annotations
