@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from remote_agent.protocol import Checkpoint
+from remote_agent.protocol import Checkpoint, Sample
 from tui.screens.base import PlaceScreen
 from tui.screens.board import KnownRun
 from tui.screens.confirm import ConfirmScreen
@@ -127,14 +127,38 @@ class RunActions(PlaceScreen):
         known = self.chosen_run()
         if known is None or not self._reachable(known):
             return
-        from tui.screens.chat import ChatScreen
-
         checkpoint = self.chosen_checkpoint()
         if checkpoint is not None and not checkpoint.complete:
             self.notify(f"Step {checkpoint.step} is not complete: {checkpoint.missing}", severity="warning")
             return
         step = "base" if self.base_chosen() else checkpoint.step if checkpoint else None
+        if known.active and known.status.kind == "train":
+            self._ask_beside_training(known, step)
+        else:
+            self._open_chat(known, step)
+
+    def _open_chat(self, known: KnownRun, step: int | str | None) -> None:
+        from tui.screens.chat import ChatScreen
+
         self.app.push_screen(ChatScreen(self.context, known, step))
+
+    def _ask_beside_training(self, known: KnownRun, step: int | str | None) -> None:
+        """A model that is served takes memory and cores from a run that trains: say so and ask."""
+        sample = self.context.board.samples.get(known.target)
+
+        def answered(yes: bool | None) -> None:
+            if yes:
+                self._open_chat(known, step)
+
+        self.app.push_screen(
+            ConfirmScreen(
+                "Load a model beside the training?",
+                beside_training(sample[0] if sample else None),
+                "Load",
+                "Wait",
+            ),
+            answered,
+        )
 
     def action_copy_run(self) -> None:
         """Copy the run's full id through the terminal."""
@@ -142,3 +166,21 @@ class RunActions(PlaceScreen):
         if known is not None:
             self.app.copy_to_clipboard(known.run)
             self.notify(f"Copied {known.run}")
+
+
+def beside_training(sample: Sample | None) -> str:
+    """Say what a model server would share with a run that trains; bytes from the machine's newest sample."""
+    lines = ["This run is training. A model that is served for the chat shares its machine:"]
+    gpus = sample.gpus if sample else ()
+    for gpu in gpus:
+        if gpu.vram_total_bytes is not None and gpu.vram_used_bytes is not None:
+            free = size(gpu.vram_total_bytes - gpu.vram_used_bytes)
+            lines.append(f"  GPU{gpu.index} {gpu.name}: {free} of {size(gpu.vram_total_bytes)} free")
+    if sample and sample.ram_total_bytes is not None and sample.ram_used_bytes is not None:
+        lines.append(f"  RAM: {size(sample.ram_total_bytes - sample.ram_used_bytes)} free")
+    if gpus:
+        lines.append("If the model does not fit into what is free, the training may fail for lack of memory.")
+    else:
+        lines.append("There is no GPU: both share the cores, and the training goes slower while it answers.")
+    lines.append("It is unloaded by itself when it is left idle for 15 minutes.")
+    return "\n".join(lines)

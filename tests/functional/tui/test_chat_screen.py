@@ -9,6 +9,7 @@ import pytest
 from textual import events
 
 from presets.spec import resolve
+from remote_agent.protocol import GpuSample, Sample
 from tests.fakes.agent import ScriptedAgent
 from tests.fakes.app_driver import RUN, Driver, drive
 from tests.fakes.model_server import ModelServer
@@ -180,3 +181,31 @@ def test_the_base_answers_beside_the_checkpoint(trained: ScriptedAgent) -> None:
         await user.until(lambda: user.text().count("[SQL] SELECT 1 [/SQL]") == 1)
 
     drive(trained, scenario, size=(120, 40))
+
+
+def test_beside_a_training_it_asks_with_what_is_free(trained: ScriptedAgent) -> None:
+    trained.update(RUN, state="running", phase="training")
+    gib = 1024**3
+
+    async def scenario(user: Driver) -> None:
+        await user.sees("running")
+        trained.sample(
+            Sample(
+                1.0,
+                gpus=(
+                    GpuSample(0, "H100", 90.0, 70 * gib, 80 * gib),
+                    GpuSample(1, "H100", 0.0, gib, 80 * gib),
+                ),
+            )
+        )
+        await user.until(lambda: "local" in user.app.context.board.samples)
+        await user.press("c")
+        await user.sees("Load a model beside the training?", "GPU0 H100: 10.0 GiB", "GPU1 H100: 79.0 GiB")
+        await user.press("enter")
+        await user.on("RunsScreen")
+        assert trained.model is None
+        await user.press("c", "y")
+        await user.on("ChatScreen")
+        await user.until(lambda: trained.model is not None)
+
+    drive(trained, scenario)
