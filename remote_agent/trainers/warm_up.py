@@ -11,6 +11,7 @@ import importlib
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 from remote_agent.trainers.extensions import own_extensions
 from remote_agent.trainers.files import say
@@ -39,18 +40,19 @@ def main(argv: list[str]) -> int:
 
 
 def compile_extension() -> None:
-    """Compile what ranks on a CPU talk through, where it is used; without a compiler the first run says why."""
+    """Compile what ranks on a CPU talk through; where that fails, the first run tries again."""
     import torch
 
     if torch.cuda.is_available():
         return
     os.environ["DS_ACCELERATOR"] = "cpu"
+    # torch looks for ninja there, as it will in a run.
+    os.environ["PATH"] = os.pathsep.join([str(Path(sys.prefix) / "bin"), os.environ.get("PATH", os.defpath)])
     extensions = own_extensions()
     try:
-        from deepspeed.comm import torch as communication
-
-        communication.build_shm_op()
-    except (OSError, RuntimeError, subprocess.CalledProcessError) as error:
+        # By its full name: in deepspeed.comm the word torch means torch itself.
+        importlib.import_module("deepspeed.comm.torch").build_shm_op()
+    except (OSError, RuntimeError, AttributeError, subprocess.CalledProcessError) as error:
         say(f"DeepSpeed's extension for CPUs could not be compiled: {error}")
     finally:
         if extensions is not None:
