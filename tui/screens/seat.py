@@ -138,6 +138,11 @@ class Seat(Vertical):
 
     def send(self, text: str) -> None:
         """Add a prompt and ask for its reply."""
+        if self._chat is None and not self._phase:
+            self.note(
+                "No model is loaded: leave with esc, and open the chat again when it can be.", "warning"
+            )
+            return
         turn = Turn("user", text)
         self.conversation.turns.append(turn)
         self._transcript.add(turn)

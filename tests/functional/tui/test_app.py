@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -19,6 +20,7 @@ from tui.config import Config
 from tui.screens.chat import ChatScreen
 from tui.screens.compare import CompareScreen
 from tui.screens.files import FilesScreen
+from tui.screens.keys_document import keys_document
 from tui.screens.launch import LaunchScreen
 from tui.screens.run import RunScreen
 from tui.screens.runs import RunsScreen
@@ -238,3 +240,10 @@ def test_quitting_does_not_wait_for_a_machine_that_does_not_answer(agent: Script
     drive(agent, scenario)
     assert time.monotonic() - start < 20
     hangs.set()
+
+
+def test_the_page_of_keys_is_up_to_date() -> None:
+    page = Path(__file__).parents[3] / "docs" / "KEYS.md"
+    assert page.read_text(encoding="utf-8") == keys_document(), (
+        "write it again: python -m tui.screens.keys_document > docs/KEYS.md"
+    )
