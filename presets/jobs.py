@@ -65,7 +65,7 @@ def serve_job(config: dict[str, Any], run: str, step: int | None, idle_s: float)
                     "-m",
                     "remote_agent.trainers.serve",
                     SERVE_FILE,
-                    *_weights(spec, run, step),
+                    *weights(spec, run, step),
                 ],
                 "env": {"API_PORT": "{port}", "FINETUI_IDLE_S": f"{idle_s:g}"},
             }
@@ -168,8 +168,8 @@ def _launch(spec: RunSpec, module: str) -> list[str]:
     ]
 
 
-def _weights(spec: RunSpec, run: str, step: int | None) -> list[str]:
-    """Overrides that name the weights, all on the machine that serves."""
+def weights(spec: RunSpec, run: str, step: int | None) -> list[str]:
+    """Return the overrides that name the weights of ``run``; None for ``step`` is its base."""
     checkpoint = f"{{runs}}/{run}/output/checkpoint-{step}"
     base = f"{{runs}}/{run}/prepared/model" if spec.tiny_model is not None else spec.model
     adapter = spec.method in ("lora", "qlora")

@@ -10,7 +10,7 @@ from remote_agent.errors import AgentError
 from remote_agent.notify import KINDS as NOTIFY_KINDS
 from remote_agent.protocol import INVALID_PARAMS
 
-KINDS = ("train", "serve")
+KINDS = ("train", "serve", "export")
 #: Writing a 100 GB checkpoint to a network volume takes minutes.
 GRACEFUL_SAVE_S = 900.0
 #: torch and DeepSpeed wait 30 s themselves before they kill their workers.
@@ -61,7 +61,7 @@ def parse(data: object) -> JobSpec:
     spec = _object(data, "spec")
     kind = spec.get("kind", "train")
     if kind not in KINDS:
-        raise _invalid("kind", "is neither train nor serve")
+        raise _invalid("kind", f"is none of {', '.join(KINDS)}")
     steps = spec.get("steps")
     if not isinstance(steps, list) or not steps:
         raise _invalid("steps", "is not a list with at least one step")

@@ -139,6 +139,8 @@ def _supervised(
         return "preparing"
     if spec.get("kind") == "serve":
         return "running" if directory.endpoint.exists() else "starting"
+    if spec.get("kind") == "export":
+        return "running"
     begun = metrics_tail.first_begin(directory.metrics, _offset(record))
     return "running" if begun is not None else "starting"
 

@@ -45,7 +45,8 @@ def runs(arguments: argparse.Namespace) -> int:
 def _row(entry: HistoryEntry, away: bool) -> tuple[str, ...]:
     status = entry.status
     step = "-" if status.step is None else f"{status.step}/{status.total}"
-    name = f"{status.parent} (server)" if status.kind == "serve" else status.preset
+    kinds = {"serve": "server", "export": "export"}
+    name = f"{status.parent} ({kinds[status.kind]})" if status.kind in kinds else status.preset
     eta = "-" if status.eta_s is None or status.state in ENDED else duration(status.eta_s)
     target = f"{entry.target} (seen {age(entry.seen)})" if away else entry.target
     return (

@@ -10,6 +10,7 @@ from remote_agent.protocol import FileEntry
 from tui.errors import FinetuiError, InvalidInput, RemoteError
 from tui.operations.checkpoints import choose_checkpoint
 from tui.operations.files import list_files
+from tui.operations.status import get_status
 from tui.remote.agent_client import AgentClient
 from tui.remote.transfer import OnBytes, download
 
@@ -19,14 +20,16 @@ def pull(
 ) -> Path:
     """Copy the checkpoint at ``step``, else the newest, into ``folder`` and return where it lies.
 
+    Of an export run, all that it wrote.
+
     A cut download goes on where it was when it is asked for again. Raises InvalidInput when the place is
     taken, FinetuiError on a full disk, RemoteError, Unreachable.
     """
-    name = f"checkpoint-{choose_checkpoint(client, run, step).step}"
+    remote = _remote_folder(client, run, step)
+    name = f"export-{run}" if remote.endswith("/output") else remote.rpartition("/")[2]
     to, part = folder / name, folder / f"{name}.part"
     if to.exists():
         raise InvalidInput(f"{to} is there already", remedy="name another folder, or remove it")
-    remote = f"runs/{run}/output/{name}"
     files = list(_walk(client, remote))
     total, before = sum(entry.bytes for _, entry in files), 0
     try:
@@ -46,6 +49,15 @@ def pull(
             remedy="free some space or name another folder; asking again goes on where it was",
         ) from error
     return to
+
+
+def _remote_folder(client: AgentClient, run: str, step: int | None) -> str:
+    status = get_status(client, run)
+    if status.kind != "export":
+        return f"runs/{run}/output/checkpoint-{choose_checkpoint(client, run, step).step}"
+    if status.state != "finished":
+        raise InvalidInput(f"the export {run} is {status.state}", remedy="pull it once it has finished")
+    return f"runs/{run}/output"
 
 
 def _walk(client: AgentClient, path: str) -> Iterator[tuple[str, FileEntry]]:

@@ -74,7 +74,7 @@ def cells(
     texts = {
         "State": f"{mark(status.state, ascii_only)} {status.state}",
         "Run": short_id(known.run),
-        "Preset": f"serve {short_id(status.parent)}" if status.kind == "serve" else status.preset,
+        "Preset": f"{status.kind} {short_id(status.parent)}" if status.kind != "train" else status.preset,
         "Step": steps(status.step, status.total),
         "Loss": number(status.loss),
         "ETA": brief(status.eta_s) if live else NONE,
