@@ -32,7 +32,7 @@ class LogGrew:
 class MetricsArrived:
     """New whole records of a run's metrics; ``data`` are the same as bytes, from ``offset`` of the file.
 
-    At offset 0 everything known before is void.
+    At offset 0 everything known before is void. ``ended`` when no more will come.
     """
 
     target: str
@@ -40,6 +40,7 @@ class MetricsArrived:
     records: tuple[dict[str, Any], ...]
     offset: int
     data: bytes
+    ended: bool = False
 
 
 class RunWatch:
@@ -98,7 +99,7 @@ class RunWatch:
         if isinstance(event, StreamReset):
             self._announced = 0
             self._records = RecordReader()
-        self._announce_metrics()
+        self._announce_metrics(ended=isinstance(event, StreamEnd))
 
     def _store(self, kind: str, spool: LogSpool, event: StreamEvent) -> None:
         if isinstance(event, StreamReset):
@@ -108,14 +109,14 @@ class RunWatch:
             self._generations[kind].set(event.generation)
             spool.feed(event.offset, event.data)
 
-    def _announce_metrics(self) -> None:
+    def _announce_metrics(self, *, ended: bool = False) -> None:
         offset = self._announced
         data = _read(self._metrics.path, offset, self._metrics.size)
-        if not data:
+        if not data and not ended:
             return
         self._announced += len(data)
         records = tuple(self._records.feed(data))
-        self._on_event(MetricsArrived(self._target, self._run, records, offset, data))
+        self._on_event(MetricsArrived(self._target, self._run, records, offset, data, ended))
 
 
 class _Generation:
