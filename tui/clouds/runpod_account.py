@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from tui.clouds.base import PodRequest
-from tui.clouds.errors import NoKey, Rejected
+from tui.clouds.errors import NoKey, NoSuchPod, Rejected
 from tui.clouds.runpod_texts import KEYS_PAGE
 from tui.errors import InvalidInput
 from tui.paths import config_dir
@@ -60,6 +61,16 @@ def api_base() -> str:
             remedy="use an https address, or unset it",
         )
     return base
+
+
+def checked_id(pod: str) -> str:
+    """Return a pod's id that is safe in a path and in the SDK's queries, which escape nothing.
+
+    Raises NoSuchPod.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9_-]+", pod):
+        raise NoSuchPod(f"{pod!r} is not the id of a pod", remedy="see finetui pods list")
+    return pod
 
 
 def _read(path: Path) -> str:

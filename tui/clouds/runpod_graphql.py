@@ -7,7 +7,6 @@ announced the end of this API for early 2027.
 from __future__ import annotations
 
 import json
-import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -15,7 +14,7 @@ from typing import Any
 from tui.clouds.base import STOCK_LEVELS, Balance, Endpoint, Offer, Pod, PodRequest, marker_of, short_name
 from tui.clouds.errors import Ambiguous, CloudUnreachable, NoSuchPod, Rejected
 from tui.clouds.rfc3339 import from_text, to_text
-from tui.clouds.runpod_account import ApiKey, refuse_key_in
+from tui.clouds.runpod_account import ApiKey, checked_id, refuse_key_in
 from tui.clouds.runpod_sdk import Sdk
 
 GIB = 1024**3
@@ -85,7 +84,7 @@ class RunPodGraphql:
 
     def stop(self, pod: str) -> None:
         """Stop a pod; one that is stopped already is not an error."""
-        self._ask("stop the pod", lambda: self._sdk.call("stop_pod", _checked(pod), doing="stop the pod"))
+        self._ask("stop the pod", lambda: self._sdk.call("stop_pod", checked_id(pod), doing="stop the pod"))
 
     def resume(self, pod: str) -> Pod:
         """Start a stopped pod with as many GPUs as it had."""
@@ -94,7 +93,7 @@ class RunPodGraphql:
             raise NoSuchPod(f"RunPod knows no pod {pod}", remedy="see finetui pods list")
         if before.state != "stopped":
             return before
-        self._sdk.call("resume_pod", _checked(pod), max(1, before.count), doing="start the pod")
+        self._sdk.call("resume_pod", checked_id(pod), max(1, before.count), doing="start the pod")
         after = self.get(pod)
         if after is None:
             raise NoSuchPod(f"the pod {pod} is gone", remedy="see finetui pods list")
@@ -102,7 +101,7 @@ class RunPodGraphql:
 
     def terminate(self, pod: str) -> None:
         """End a pod; one that is gone already is not an error."""
-        doing, checked = "terminate the pod", _checked(pod)
+        doing, checked = "terminate the pod", checked_id(pod)
         try:
             self._ask(doing, lambda: self._sdk.call("terminate_pod", checked, doing=doing))
         except (Rejected, NoSuchPod):
@@ -164,13 +163,6 @@ def _fields(request: PodRequest) -> str:
     if request.spot_bid_per_h:
         fields["bidPerGpu"] = f"{request.spot_bid_per_h:.4f}"
     return ", ".join(f"{name}: {value}" for name, value in fields.items())
-
-
-def _checked(pod: str) -> str:
-    """Return a pod's id that is safe inside the SDK's queries, which escape nothing; raises NoSuchPod."""
-    if not re.fullmatch(r"[A-Za-z0-9_-]+", pod):
-        raise NoSuchPod(f"{pod!r} is not the id of a pod", remedy="see finetui pods list")
-    return pod
 
 
 def _offers(cards: Any, count: int) -> Iterator[Offer]:

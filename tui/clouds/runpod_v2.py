@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 from tui.clouds import runpod_deadline
+from tui.clouds.at_once import at_once
 from tui.clouds.base import STOCK_LEVELS, Balance, Endpoint, Offer, Pod, PodRequest, marker_of, short_name
 from tui.clouds.errors import NoSuchPod, Rejected
 from tui.clouds.rfc3339 import from_text
-from tui.clouds.runpod_account import ApiKey, refuse_key_in
+from tui.clouds.runpod_account import ApiKey, checked_id, refuse_key_in
 from tui.clouds.runpod_http import RunPodHttp, ambiguous
 from tui.clouds.runpod_logs import follow
 
@@ -41,13 +42,12 @@ class RunPodV2:
 
     def offers(self, count: int) -> tuple[Offer, ...]:
         """Return what can be rented with ``count`` GPUs; stock is told per cloud, so two requests at once."""
-        with ThreadPoolExecutor(len(_CLOUDS)) as pool:
-            catalogs = pool.map(lambda cloud: self._catalog(cloud, count), _CLOUDS)
-            return tuple(
-                offer
-                for cloud, catalog in zip(_CLOUDS, catalogs, strict=True)
-                for offer in _offers(catalog, cloud, count)
-            )
+        catalogs = at_once([partial(self._catalog, cloud, count) for cloud in _CLOUDS])
+        return tuple(
+            offer
+            for cloud, catalog in zip(_CLOUDS, catalogs, strict=True)
+            for offer in _offers(catalog, cloud, count)
+        )
 
     def create(self, request: PodRequest) -> Pod:
         """Rent a pod, asking once; its deadline is watched by the pod's own first process."""
@@ -65,7 +65,7 @@ class RunPodV2:
     def get(self, pod: str) -> Pod | None:
         """Return a pod by its id, or None when it is gone."""
         try:
-            return _pod(self._http.ask("tell about the pod", "GET", f"/v2/pods/{pod}"))
+            return _pod(self._http.ask("tell about the pod", "GET", _path(pod)))
         except NoSuchPod:
             return None
 
@@ -112,7 +112,7 @@ class RunPodV2:
     def terminate(self, pod: str) -> None:
         """End a pod; one that is gone already is not an error."""
         try:
-            self._http.ask("terminate the pod", "DELETE", f"/v2/pods/{pod}")
+            self._http.ask("terminate the pod", "DELETE", _path(pod))
         except NoSuchPod:
             return
 
@@ -122,14 +122,18 @@ class RunPodV2:
 
     def logs(self, pod: str, quiet_s: float) -> Iterator[str]:
         """Yield the container's lines until none comes for ``quiet_s`` seconds."""
-        return follow(self._http, f"/v2/pods/{pod}/logs", quiet_s)
+        return follow(self._http, _path(pod, "/logs"), quiet_s)
 
     def _act(self, pod: str, action: str, doing: str) -> Any:
-        return self._http.ask(doing, "POST", f"/v2/pods/{pod}/action", body={"action": action})
+        return self._http.ask(doing, "POST", _path(pod, "/action"), body={"action": action})
 
     def _catalog(self, cloud: str, count: int) -> Any:
         params = {"include": "AVAILABILITY", "product": "POD", "count": str(count), "cloud": cloud.upper()}
         return self._http.ask("list its cards", "GET", "/v2/catalog/gpus", params)
+
+
+def _path(pod: str, tail: str = "") -> str:
+    return f"/v2/pods/{checked_id(pod)}{tail}"
 
 
 def _body(request: PodRequest, base: str) -> dict[str, Any]:

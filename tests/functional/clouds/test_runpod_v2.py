@@ -11,6 +11,7 @@ import pytest
 
 from tests.fakes.runpod import Fault, ManualClock, RunPodServer, Store
 from tests.fakes.runpod.texts import NO_CREDIT, NO_FREE_GPUS, NO_INSTANCES, NO_RESOURCES
+from tui.clouds import runpod_http
 from tui.clouds.errors import (
     Ambiguous,
     CloudUnreachable,
@@ -200,6 +201,22 @@ class TestCreateFails:
             v2.create(request_for())
         assert len(server.requests("POST", "/v2/pods")) == 1
         assert len(store.pods) == (1 if kind == "reset_after" else 0)
+
+    def test_a_create_without_an_answer_in_time_is_in_doubt(
+        self, v2: RunPodV2, server: RunPodServer, request_for, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(runpod_http, "_CREATE_TIMEOUT", 0.2)
+        server.faults.append(Fault("POST /v2/pods", "hang"))
+        with pytest.raises(Ambiguous, match="no answer in time"):
+            v2.create(request_for())
+
+    @pytest.mark.parametrize("pod", ["", "..", "a/b", "a?b=c", "a%2e"])
+    def test_an_id_can_not_lead_elsewhere(self, v2: RunPodV2, server: RunPodServer, pod: str) -> None:
+        assert v2.get(pod) is None
+        for act in (v2.stop, v2.resume):
+            with pytest.raises(NoSuchPod):
+                act(pod)
+        assert server.seen == []
 
     def test_too_many_requests_wait_as_told(
         self, v2: RunPodV2, server: RunPodServer, request_for, waits: list[float]
