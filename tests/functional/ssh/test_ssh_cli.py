@@ -11,7 +11,12 @@ import sys
 import time
 from pathlib import Path
 
+from remote_agent.places import Places
+from tests.fakes.agent_runs import tree_spec
+from tests.fakes.faulty_pod import FaultyPod
+from tests.fakes.proxy import FaultyProxy
 from tests.fakes.sshd import Laptop, PrivateSshd, make_key
+from tests.fakes.waiting import wait_for
 
 FINETUI = str(Path(sys.executable).parent / "finetui")
 
@@ -109,3 +114,35 @@ def test_every_way_not_to_get_there_is_exit_code_3(laptop: Laptop) -> None:
         assert done.returncode == 3, (target, done.stderr)
         assert "fix:" in done.stderr
         assert "Traceback" not in done.stderr
+
+
+def test_a_run_is_followed_pulled_stopped_and_deleted_over_a_line_that_is_cut(
+    sshd: PrivateSshd, laptop: Laptop, places: Places, tmp_path: Path
+) -> None:
+    with FaultyProxy(sshd.port) as proxy:
+        laptop.know(sshd, port=proxy.port)
+        pod = FaultyPod(sshd, proxy, places, tmp_path / "job")
+        run = pod.launch(tree_spec("--steps", "100000", "--step-s", "0.02"))
+        pod.wait_running(run)
+        records = tmp_path / "records"
+        with records.open("wb") as output:
+            follower = subprocess.Popen([FINETUI, "metrics", run, "-f", "--json"], stdout=output)
+        for _ in range(3):
+            size = records.stat().st_size
+            wait_for(lambda size=size: records.stat().st_size > size, "the metrics to go on")
+            proxy.cut()
+        done = finetui("stop", run, "--json")
+        assert done.returncode == 0, done.stderr
+        assert follower.wait(60) == 0
+        steps = [json.loads(line) for line in records.read_text().splitlines()]
+        logged = [record["step"] for record in steps if record["event"] == "log"]
+        assert logged == list(range(1, logged[-1] + 1)), "a record was lost or came twice"
+        assert json.loads(finetui("status", run, "--json").stdout)["state"] == "stopped"
+        assert json.loads(finetui("status", run, "--json").stdout)["target"] == pod.target
+        (checkpoint,) = json.loads(finetui("checkpoints", run, "--json").stdout)
+        done = finetui("pull", run, str(tmp_path / "pulled"))
+        assert done.returncode == 0, done.stderr
+        (weights,) = (tmp_path / "pulled").rglob("model.safetensors")
+        assert weights.read_bytes() == (Path(checkpoint["path"]) / "model.safetensors").read_bytes()
+        assert finetui("delete", run).returncode == 0
+        assert not (places.runs / run).exists()
