@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import threading
@@ -26,6 +27,9 @@ from tui.screens.wording import one_line, plural, short_id
 
 if TYPE_CHECKING:
     from tui.screens.backend import Backend
+
+#: After this time all that an app needs is imported and parsed.
+SETTLED_S = 3.0
 
 
 def _palette() -> type[Provider]:
@@ -82,6 +86,8 @@ class FinetuiApp(App[None]):
         self.push_screen(RunsScreen(self.context))
         # After the first frame: what follows imports the remote side.
         self.call_after_refresh(self._start)
+        # Modules and style sheets stay: looking through them stalled the loop for 65 ms at every collection.
+        self.set_timer(SETTLED_S, gc.freeze)
 
     def get_line_filters(self) -> Sequence[LineFilter]:
         """Add ours where only ASCII can be shown."""
@@ -130,6 +136,10 @@ class FinetuiApp(App[None]):
         if isinstance(screen, PlaceScreen):
             screen.refresh_status()
         self._runs_changed()
+
+    def on_target_dropped(self, message: messages.TargetDropped) -> None:
+        """Forget a connection that never was."""
+        self.context.board.links.pop(message.target, None)
 
     def on_runs_listed(self, message: messages.RunsListed) -> None:
         """Keep the newest status of every run; say when one has ended meanwhile."""
@@ -231,7 +241,7 @@ class FinetuiApp(App[None]):
 
     async def action_quit(self) -> None:
         """Leave; say which runs go on."""
-        active = self.context.board.active_runs()
+        active = [known for known in self.context.board.active_runs() if known.status.kind == "train"]
         lines = []
         if active:
             names = ", ".join(f"{short_id(known.run)} on {known.target}" for known in active[:5])

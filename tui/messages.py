@@ -39,6 +39,14 @@ class LinkChanged(Message):
         self.event = event
 
 
+class TargetDropped(Message):
+    """A target that was named just now could not be reached, and is not tried again."""
+
+    def __init__(self, target: str) -> None:
+        super().__init__()
+        self.target = target
+
+
 class HistoryRead(Message):
     """The runs of earlier sessions were read from this machine's history."""
 

@@ -142,6 +142,8 @@ class Backend:
 
     def client(self, target: str) -> AgentClient:
         """Return the live connection to a target, waiting for one that is being made; raises Unreachable."""
+        with self._lock:
+            is_new = target not in self._followers
         follower = self._follow(target)
         if follower.client is None:
             follower.retry()
@@ -149,8 +151,18 @@ class Backend:
         client = follower.client
         if client is None:
             state = follower.state
+            if is_new:
+                self._drop(target)
             raise Unreachable(f"{target} is not connected", cause=state.reason, remedy=state.remedy)
         return client
+
+    def _drop(self, target: str) -> None:
+        """Stop trying a target that was named for one operation and could not be reached."""
+        with self._lock:
+            follower = self._followers.pop(target, None)
+        if follower is not None:
+            follower.close()
+        self._post(messages.TargetDropped(target))
 
     # Runs
 

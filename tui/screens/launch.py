@@ -51,6 +51,8 @@ class LaunchScreen(PlaceScreen):
         self._preview: Preview | None = None
         self._asked = 0
         self._launching = False
+        # A look at the draft that is still under way must not cover what launching found out.
+        self._asked += 1
         self._timer: Timer | None = None
 
     def body(self) -> Iterable[Any]:
@@ -219,6 +221,8 @@ class LaunchScreen(PlaceScreen):
             self._focus_problem(self._preview)
             return
         self._launching = True
+        if self._timer is not None:
+            self._timer.stop()
         self.notify(f"Launching {draft.preset} on {draft.target}")
         self.in_background(
             "launch the run", partial(self.context.backend.launch, draft), self._launched, self._refused
@@ -245,6 +249,8 @@ class LaunchScreen(PlaceScreen):
 
     def _refused(self, error: BaseException) -> None:
         self._launching = False
+        # A look at the draft that is still under way must not cover what launching found out.
+        self._asked += 1
         if isinstance(error, FinetuiError) and self._preview is not None:
             self._show_preview(replace(self._preview, problems={"launch": error}))
         self.query_one(PanelDeck).show("preview")

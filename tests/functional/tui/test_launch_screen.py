@@ -176,3 +176,14 @@ def test_a_preset_broken_by_hand_is_listed_with_its_fault(agent: ScriptedAgent, 
         await user.sees("a-broken", "Can't be used")
 
     drive(agent, scenario, size=(140, 50))
+
+
+def test_a_mistyped_machine_is_said_and_not_tried_for_ever(agent: ScriptedAgent) -> None:
+    async def scenario(user: Driver) -> None:
+        await open_form(user)
+        field(user, "target").value = "nowhere.example"
+        await user.press("ctrl+l")
+        await user.sees("nowhere.example is not connected", "unknown machine")
+        await user.until(lambda: "nowhere.example" not in user.app.context.board.links)
+
+    drive(agent, scenario)
