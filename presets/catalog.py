@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from presets.errors import InvalidInput
+from presets.own_yaml import kind_of, read_own
 from presets.settings import Setting
 from presets.yaml_file import Document, parse_document
 
@@ -42,6 +43,8 @@ def load(name: str, extra_dirs: Sequence[Path] = ()) -> Recipe:
 
 
 def _load(name: str, files: dict[str, Traversable], chain: tuple[str, ...]) -> Recipe:
+    if name.endswith((".yaml", ".yml")):
+        return _from_path(Path(name).expanduser(), files, chain)
     if name in files:
         return _from_file(name, files, chain)
     folder, slash, part = name.partition("/")
@@ -73,6 +76,22 @@ def _from_file(name: str, files: dict[str, Traversable], chain: tuple[str, ...])
     ours = {**{key: item for key, item in files.items() if key != name}, **_only(_files(()), name)}
     layers = [_load(base, ours if base == name else files, (*chain, file)).settings for base in bases]
     return Recipe(document.source, _merged(*layers, settings))
+
+
+def _from_path(path: Path, files: dict[str, Traversable], chain: tuple[str, ...]) -> Recipe:
+    """Read a file that is named by its path: a preset, or a LLaMA-Factory YAML as it is."""
+    if not path.is_file():
+        raise InvalidInput(f"There is no file {path}.", remedy="Name a YAML file, or a preset.")
+    document = _read(path, path.name)
+    kind = kind_of(document.values)
+    if kind == "axolotl":
+        raise InvalidInput(
+            f"{path} is an Axolotl file, and only LLaMA-Factory runs here so far.",
+            remedy="Take the preset of the same model (`finetui presets`) and change it with --set.",
+        )
+    if kind == "llamafactory":
+        return Recipe(document.source, read_own(document, path.parent))
+    return _from_file(str(path), {**files, str(path): path}, chain)
 
 
 def _only(files: dict[str, Traversable], name: str) -> dict[str, Traversable]:

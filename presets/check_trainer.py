@@ -10,6 +10,7 @@ import msgspec
 from presets.findings import Finding
 from presets.llamafactory import train_arguments
 from presets.models import Architecture, architecture, known_models
+from presets.own_yaml import SAME_KEYS
 from presets.spec import RunSpec
 from presets.trainer_facts import llamafactory_facts, pinned_packages
 
@@ -80,7 +81,10 @@ def _raw_keys(spec: RunSpec) -> Iterator[Finding]:
         elif key in _NEEDS and value and _NEEDS[key] not in pinned_packages(spec.trainer):
             reason = f"{key} needs the package {_NEEDS[key]}, which is not in the trainer's environment."
             yield Finding("error", where, reason, f"Take {key} out.")
-        elif key in ours and ours[key] != value:
+        elif key == "trust_remote_code" and value:
+            reason = f"Code from the repository of {spec.model} would run on the machine that trains."
+            yield Finding("warning", where, reason, "Take it out; LLaMA-Factory's own models need none.")
+        elif key in SAME_KEYS and ours.get(key, value) != value:
             reason = f"{key} is {value!r} there and {ours[key]!r} by finetui's own key; the raw one wins."
             yield Finding("note", where, reason, "Use finetui's own key, so that estimates know of it.")
 

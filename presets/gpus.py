@@ -56,7 +56,13 @@ def card(name: str) -> Card:
 
 def find(name: str) -> Card | None:
     """Return the card of a name as people, clouds and NVML write it; None where it is not in the list."""
-    return _by_name().get(_folded(name))
+    folded = _folded(name)
+    known = _by_name()
+    if folded in known:
+        return known[folded]
+    # "4090" for "RTX 4090": the end of one card's name alone.
+    ends = {id(known[each]): known[each] for each in known if folded and each.endswith(folded)}
+    return next(iter(ends.values())) if len(ends) == 1 else None
 
 
 @functools.cache

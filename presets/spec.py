@@ -113,7 +113,8 @@ def resolve(preset_name: str, sets: Sequence[str] = (), *, extra_dirs: Sequence[
     settings = dict(recipe.settings)
     for setting in parse_sets(sets, RunSpec):
         settings[setting.key] = _merged(settings.get(setting.key), setting)
-    settings["preset"] = Setting("preset", preset_name, "the preset's name")
+    name = Path(preset_name).stem if preset_name.endswith((".yaml", ".yml")) else preset_name
+    settings["preset"] = Setting("preset", name, "the preset's name")
     values = {key: convert(setting, RunSpec) for key, setting in settings.items()}
     _check_complete(values, recipe.source)
     spec = RunSpec(**values)
