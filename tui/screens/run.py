@@ -13,6 +13,7 @@ from textual.binding import BindingType
 from textual.content import Content
 from textual.css.query import NoMatches
 from textual.message import Message
+from textual.timer import Timer
 from textual.widgets import Static
 
 from presets.errors import FinetuiError
@@ -31,10 +32,16 @@ from tui.screens.wording import plural, short_id
 from tui.state.anomalies import anomalies
 from tui.state.connection import ConnectionChanged
 from tui.state.spool import LogSpool
-from tui.widgets.chart import Chart, Curve
+from tui.widgets.chart import DATA_INTERVAL_S, Chart, Curve
 from tui.widgets.logpanel import LogPanel
 from tui.widgets.logview import LogView
 from tui.widgets.raster import Style
+from tui.widgets.seen import seen
+
+#: The small charts are redrawn once a second.
+SMALL_INTERVAL_S = 1.0
+#: The head is written at most four times a second, however often the status changes.
+STATUS_S = 0.25
 
 
 class RunScreen(RunActions):
@@ -51,7 +58,9 @@ class RunScreen(RunActions):
         self._metrics = context.board.metrics_of(known.run)
         self._state_seen = ""
         self._saves_seen = 0
+        self._charts: list[Chart] = []
         self._spool: LogSpool | None = None
+        self._status_timer: Timer | None = None
         self._findings = Findings()
 
     def heading(self) -> Content:
@@ -71,9 +80,11 @@ class RunScreen(RunActions):
                 smoothing=0.6,
                 id=name,
                 unit="tokens/s" if name == "speed" else "",
+                interval_s=DATA_INTERVAL_S if name == "loss" else SMALL_INTERVAL_S,
             )
             for name, title in titles.items()
         }
+        self._charts = list(charts.values())
         yield Static(id="progress")
         yield Static(id="trouble")
         yield PanelDeck(
@@ -112,7 +123,7 @@ class RunScreen(RunActions):
         self.query_one(LogPanel).view.show(spool)
 
     def _tick(self) -> None:
-        if self.is_current:
+        if seen(self):
             self._show_status()
 
     def on_resize(self, event: events.Resize) -> None:
@@ -127,7 +138,8 @@ class RunScreen(RunActions):
         if known is None:
             return
         self._known = known
-        self._show_status()
+        if self._status_timer is None:
+            self._status_timer = self.set_timer(STATUS_S, self._show_status)
 
     def take(self, message: Message) -> None:
         """Take metric records, log bytes and gauges of this run."""
@@ -141,7 +153,7 @@ class RunScreen(RunActions):
     def _take_metrics(self, message: MetricsAdded) -> None:
         if message.offset == 0:
             self._plot()
-        for chart in self.query(Chart):
+        for chart in self._charts:
             chart.data_changed()
         if len(self._metrics.saves) != self._saves_seen:
             self._saves_seen = len(self._metrics.saves)
@@ -163,7 +175,7 @@ class RunScreen(RunActions):
 
     def on_chart_inspected(self, message: Chart.Inspected) -> None:
         """Put the crosshair of all charts at the same step."""
-        for chart in self.query(Chart):
+        for chart in self._charts:
             if chart is not message.chart:
                 chart.inspect(message.x)
 
@@ -188,6 +200,9 @@ class RunScreen(RunActions):
         return [("Charts", keys_of(Chart)), ("Log", keys_of(LogView))]
 
     def _show_status(self) -> None:
+        if self._status_timer is not None:
+            self._status_timer.stop()
+            self._status_timer = None
         try:
             line = self.query_one("#progress", Static)
         except NoMatches:
@@ -200,9 +215,7 @@ class RunScreen(RunActions):
             "#trouble": self._troubles(age_s),
         }
         for selector, text in texts.items():
-            static = self.query_one(selector, Static)
-            if static.content != text:
-                static.update(text)
+            _write(self.query_one(selector, Static), text)
         self.query_one("#trouble").display = bool(texts["#trouble"])
         self.query_one(MachineGauges).mark_age(age_s)
         if known.status.state != self._state_seen:
@@ -286,6 +299,15 @@ class RunScreen(RunActions):
             deck.toggle_zoom()
         else:
             super().action_back()
+
+
+def _write(static: Static, text: Content) -> None:
+    """Show a text; a layout, which repaints the whole screen, only when its number of lines changes."""
+    before = static.content
+    if before == text:
+        return
+    lines = before.plain.count("\n") if isinstance(before, Content) else 0
+    static.update(text, layout=lines != text.plain.count("\n") or not before)
 
 
 def _save(path: Path, text: str) -> None:

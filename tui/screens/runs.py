@@ -18,6 +18,7 @@ from tui.screens.run_actions import RunActions
 from tui.screens.runtable import RunTable
 from tui.screens.wording import duration, number, one_line, plural, rate, steps
 from tui.theme import colour_of, mark
+from tui.widgets.seen import seen
 
 EMPTY = """No runs yet.
 
@@ -63,12 +64,12 @@ class RunsScreen(RunActions):
         self.show_runs()
 
     def _tick(self) -> None:
-        if self.is_current:
+        if seen(self):
             self.show_runs()
 
     def show_runs(self) -> None:
         """Draw the runs as the board knows them; nothing while another screen is on top."""
-        if not self.is_mounted or not self.is_current:
+        if not self.is_mounted or not seen(self):
             return
         rows = self._rows()
         empty = not self.context.board.newest_first()

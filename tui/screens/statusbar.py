@@ -10,6 +10,7 @@ from textual.widget import Widget
 
 from tui.screens.wording import duration, one_line
 from tui.state.connection import ConnectionChanged
+from tui.widgets.seen import seen
 
 
 def link_text(link: ConnectionChanged, now: float) -> tuple[str, str]:
@@ -52,7 +53,7 @@ class StatusBar(Widget):
 
     def tick(self) -> None:
         """Draw again where a word changed; a live connection costs nothing."""
-        if self.screen.is_current and self._text().plain != self._shown:
+        if seen(self.screen) and self._text().plain != self._shown:
             self.refresh()
 
     def render(self) -> Content:

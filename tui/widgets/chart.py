@@ -22,10 +22,11 @@ from tui.state.series import Series
 from tui.theme import ascii_only
 from tui.widgets.axes import writer
 from tui.widgets.raster import Raster, Row, Style, Trace, View, draw
+from tui.widgets.seen import seen
 from tui.widgets.window import Window
 
-#: At most four redraws a second for new data; a crosshair under the hand may redraw faster.
-DATA_INTERVAL_S = 0.25
+#: At most five redraws a second for new data; a crosshair under the hand may redraw faster.
+DATA_INTERVAL_S = 0.2
 HAND_INTERVAL_S = 0.05
 COLOURS = 8
 _ASCII_GLYPHS = "*+x#@%&$"
@@ -137,11 +138,14 @@ class Chart(Widget, can_focus=True):
         x_unit: str = "step",
         smoothing: float = 0.9,
         style: Style | None = None,
+        interval_s: float = DATA_INTERVAL_S,
         clock: Callable[[], float] = time.monotonic,
         id: str | None = None,
         classes: str | None = None,
     ) -> None:
+        """``interval_s`` is the least time between two redraws for new data."""
         super().__init__(id=id, classes=classes)
+        self._interval_s = interval_s
         self.chart_title = title
         self.unit = unit
         self.x_unit = x_unit
@@ -175,8 +179,8 @@ class Chart(Widget, can_focus=True):
         self.data_changed()
 
     def data_changed(self) -> None:
-        """The series have new samples: redraw soon, at most four times a second, and only when visible."""
-        self._redraw_soon(DATA_INTERVAL_S)
+        """The series have new samples: redraw soon, and only when visible."""
+        self._redraw_soon(self._interval_s)
 
     def inspect(self, x: float | None) -> None:
         """Put the crosshair at ``x`` because another chart's was moved; posts nothing."""
@@ -301,7 +305,7 @@ class Chart(Widget, can_focus=True):
 
     def render_line(self, y: int) -> Strip:
         """Draw one row: frame, axis and curves."""
-        if self._stale:
+        if self._stale and (self._timer is None or len(self._raster.rows) != max(0, self.size.height - 2)):
             self._rasterise()
         width, height = self.size
         if width < 3 or height < 3:
@@ -421,7 +425,7 @@ class Chart(Widget, can_focus=True):
     # The window.
 
     def _visible(self) -> bool:
-        return self.is_attached and self.screen.is_current and self.is_on_screen and self.display
+        return self.is_attached and seen(self.screen) and self.is_on_screen and self.display
 
     def _extent(self) -> tuple[float, float]:
         held = [curve.series.x for curve in self._curves if curve.series]

@@ -64,7 +64,8 @@ class FindBar(Horizontal):
     def say(self, text: str, *, error: bool = False) -> None:
         """Show the status, or why a pattern was refused."""
         self._label.set_class(error, "-error")
-        self._label.update(text)
+        # Its place is fixed; a layout would repaint the whole screen at every tick.
+        self._label.update(text, layout=False)
 
     def action_close(self) -> None:
         """Leave the pattern as it was."""

@@ -113,6 +113,8 @@ class LogView(ScrollView, can_focus=True):
         self._width = 1  # of the widest line drawn so far
         self._cursor: int | None = None
         self._jump_pending = False
+        #: First line and texts of the last read, good until the next tick.
+        self._page: tuple[int, list[str]] = (0, [])
         self._strips: LRUCache[int, Strip] = LRUCache(512)
         self._base: RichStyle | None = None
         self._timer: Timer | None = None
@@ -351,14 +353,12 @@ class LogView(ScrollView, can_focus=True):
         return strip.apply_offsets(left, top + y)
 
     def _strip(self, line: int) -> Strip:
-        assert self._rows.spool is not None
         strip = self._strips.get(line)
         if strip is not None:
             return strip
-        texts = self._rows.spool.read_lines(line, line + 1)
         chosen = line == self._cursor
         strip = draw_line(
-            texts[0] if texts else "",
+            self._text(line),
             self._base or self.rich_style,
             pattern=self._rows.find.pattern if self._rows.find is not None else None,
             match=self.get_component_rich_style("log--current" if chosen else "log--match"),
@@ -367,6 +367,15 @@ class LogView(ScrollView, can_focus=True):
         if line < self._rows.known - 1:  # the last line may still grow
             self._strips[line] = strip
         return strip
+
+    def _text(self, line: int) -> str:
+        """Return a line, read with the rest of the page: each read lets other threads take the GIL."""
+        assert self._rows.spool is not None
+        first, texts = self._page
+        if not first <= line < first + len(texts):
+            more = 1 if self._rows.filter is not None else max(1, self.size.height)
+            first, texts = self._page = (line, self._rows.spool.read_lines(line, line + more))
+        return texts[line - first] if texts else ""
 
     # Rows and scrolling.
 
@@ -382,6 +391,7 @@ class LogView(ScrollView, can_focus=True):
             self.show(self._rows.spool)
             return
         self._strips.discard(self._rows.known - 1)
+        self._page = (0, [])
         if self._rows.update():
             self.log_grew()
         self._layout_rows()
