@@ -146,6 +146,7 @@ class Backend:
             is_new = target not in self._followers
         follower = self._follow(target)
         if follower.client is None:
+            self._settled[target].clear()
             follower.retry()
             self._settled[target].wait(CONNECT_WAIT_S)
         client = follower.client

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -51,8 +50,8 @@ class LaunchScreen(PlaceScreen):
         self._preview: Preview | None = None
         self._asked = 0
         self._launching = False
-        # A look at the draft that is still under way must not cover what launching found out.
-        self._asked += 1
+        self._launched_draft: Draft | None = None
+        self._refusal: tuple[Draft, BaseException] | None = None
         self._timer: Timer | None = None
 
     def body(self) -> Iterable[Any]:
@@ -142,7 +141,10 @@ class LaunchScreen(PlaceScreen):
     def _show_preview(self, preview: Preview) -> None:
         self._preview = preview
         self._show_problems(preview.problems)
-        self.query_one("#preview", Static).update(preview_content(preview, self.context.ascii))
+        # What launching this very draft found out stays until something is changed; it may be tried again.
+        refused = self._refusal is not None and self._refusal[0] == self.draft()
+        error = self._refusal[1] if self._refusal is not None and refused else None
+        self.query_one("#preview", Static).update(preview_content(preview, error, self.context.ascii))
 
     def _show_problems(self, problems: Any) -> None:
         for field in self.query(Field):
@@ -220,9 +222,7 @@ class LaunchScreen(PlaceScreen):
         if self._preview is not None and self._preview.draft == draft and not self._preview.ready:
             self._focus_problem(self._preview)
             return
-        self._launching = True
-        if self._timer is not None:
-            self._timer.stop()
+        self._launching, self._launched_draft = True, draft
         self.notify(f"Launching {draft.preset} on {draft.target}")
         self.in_background(
             "launch the run", partial(self.context.backend.launch, draft), self._launched, self._refused
@@ -243,15 +243,15 @@ class LaunchScreen(PlaceScreen):
     def _launched(self, status: RunStatus) -> None:
         from tui.screens.run import RunScreen
 
-        draft = self.draft()
+        draft = self._launched_draft
         known = self.context.board.launched(draft.target if draft else "local", status)
         self.app.switch_screen(RunScreen(self.context, known))
 
     def _refused(self, error: BaseException) -> None:
         self._launching = False
-        # A look at the draft that is still under way must not cover what launching found out.
-        self._asked += 1
-        if isinstance(error, FinetuiError) and self._preview is not None:
-            self._show_preview(replace(self._preview, problems={"launch": error}))
+        draft = self._launched_draft
+        self._refusal = (draft, error) if draft is not None else None
+        if self._preview is not None:
+            self._show_preview(self._preview)
         self.query_one(PanelDeck).show("preview")
         self.notify(str(getattr(error, "message", error)), title="Not launched", severity="error")

@@ -6,6 +6,7 @@ from textual.content import Content
 
 from presets.sizing import Estimate
 from tui.screens.preview import Preview
+from tui.screens.problem import describe
 from tui.screens.run_text import bar
 from tui.screens.wording import plural, safe, size
 
@@ -13,10 +14,14 @@ from tui.screens.wording import plural, safe, size
 _TURN = 400
 
 
-def preview_content(preview: Preview, ascii_only: bool = False) -> Content:
-    """Return problems, data with its first rows, command and YAML, in the order of what matters."""
+def preview_content(
+    preview: Preview, refusal: BaseException | None = None, ascii_only: bool = False
+) -> Content:
+    """Return why launching failed, problems, data with its first rows, memory, command and YAML."""
     parts: list[Content] = []
     bad, good = ("!", "+") if ascii_only else ("✗", "✓")
+    if refusal is not None:
+        parts.append(Content.styled(f"{bad} Not launched: {describe(refusal)}\n", "bold $error"))
     for error in preview.problems.values():
         parts.append(Content.styled(f"{bad} {safe(error.message)}", "bold $error"))
         parts += [Content(f"  {safe(text)}") for text in (error.cause, error.remedy) if text]

@@ -121,6 +121,9 @@ def test_a_machine_that_is_away_is_an_error_and_the_form_stays(agent: ScriptedAg
         await user.sees("local is not connected")
         assert type(user.app.screen).__name__ == "LaunchScreen"
         assert not agent.runs
+        agent.restore()
+        await user.press("ctrl+l")
+        await user.on("RunScreen")
 
     drive(agent, scenario)
 
@@ -185,5 +188,9 @@ def test_a_mistyped_machine_is_said_and_not_tried_for_ever(agent: ScriptedAgent)
         await user.press("ctrl+l")
         await user.sees("nowhere.example is not connected", "unknown machine")
         await user.until(lambda: "nowhere.example" not in user.app.context.board.links)
+        field(user, "target").value = "local"
+        await user.sees_no("Not launched")
+        await user.press("ctrl+l")
+        await user.on("RunScreen")
 
     drive(agent, scenario)
