@@ -21,12 +21,11 @@ GIB = 1024**3
 MOUNT_PATH = "/workspace"
 ATTEMPTS = 4
 _STATES = {"EXITED": "stopped", "TERMINATED": "gone", "DEAD": "failed"}
-#: The SDK's own query has neither the card's id, nor the data center, nor the time of creation.
-_PODS = """query { myself { pods {
-  id name desiredStatus costPerHr gpuCount createdAt networkVolumeId
+#: The SDK's own query has neither the data center nor the time of creation.
+_POD = """{ id name desiredStatus costPerHr gpuCount createdAt networkVolumeId
   runtime { ports { ip isIpPublic privatePort publicPort type } }
-  machine { gpuDisplayName dataCenterId }
-} } }"""
+  machine { gpuDisplayName dataCenterId } }"""
+_PODS = f"query {{ myself {{ pods {_POD} }} }}"
 _BALANCE = "query { myself { clientBalance currentSpendPerHr } }"
 _OFFERS = """query { gpuTypes {
   id displayName manufacturer memoryInGb maxGpuCount secureCloud communityCloud
@@ -34,7 +33,7 @@ _OFFERS = """query { gpuTypes {
   secure: lowestPrice(input: {gpuCount: %(count)d, secureCloud: true}) { stockStatus }
   community: lowestPrice(input: {gpuCount: %(count)d, secureCloud: false}) { stockStatus }
 } }"""
-_CREATE = "mutation { %s(input: {%s}) { id } }"
+_CREATE = "mutation { %s(input: {%s}) " + _POD + " }"
 
 
 class RunPodGraphql:
@@ -64,8 +63,7 @@ class RunPodGraphql:
                 cause=error.cause or error.message,
                 remedy="look with: finetui pods list",
             ) from error
-        made = _dig(answer, "data", mutation, "id")
-        pod = self.get(made) if isinstance(made, str) else None
+        pod = _pod(_dig(answer, "data", mutation))
         if pod is None:
             raise Ambiguous("RunPod did not say which pod it rented", remedy="look with: finetui pods list")
         return pod

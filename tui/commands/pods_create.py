@@ -16,7 +16,7 @@ from tui.commands.pods_list import pod_json
 from tui.commands.pods_offers import load_of
 from tui.operations import targets
 from tui.operations.pods import refuse_used_name
-from tui.operations.rent import Progress, Rented, Report, rent
+from tui.operations.rent import Rented, rent
 from tui.operations.rent_guard import arm, guard_of
 from tui.operations.rent_offers import (
     DEFAULT_HOURS,
@@ -26,6 +26,7 @@ from tui.operations.rent_offers import (
     make_wish,
     rank,
 )
+from tui.operations.rent_stages import Progress, Report
 from tui.remote.ssh_ask import Ask
 
 
@@ -93,13 +94,13 @@ def _reporter() -> Report:
             note(progress.note)
             last = ("", "")
             return
-        key = (progress.stage, progress.pod or str(progress.candidate))
+        key = (progress.stage, progress.pod or progress.what)
         if key == last and progress.elapsed_s < at_s + 30.0:
             return
         at_s = progress.elapsed_s if key == last else 0.0
         last = key
         spent = f"{duration(progress.elapsed_s)} of at most {duration(progress.limit_s)}"
-        note(f"{progress.stage:9} {progress.pod or progress.candidate}  {spent}")
+        note(f"{progress.stage:9} {progress.pod or progress.what}  {spent}")
 
     return show
 

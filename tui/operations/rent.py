@@ -7,34 +7,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from tui.clouds.base import Cloud, Pod, PodRequest
-from tui.clouds.errors import Ambiguous, CloudUnreachable, Forbidden, NoCapacity, Rejected
-from tui.errors import CostGuardRefused, FinetuiError, RemoteError, Unreachable
+from tui.clouds.errors import Forbidden, NoCapacity, Rejected
+from tui.errors import CostGuardRefused, FinetuiError, RemoteError
+from tui.operations import rent_deadline
 from tui.operations.rent_keys import forget_key, make_key
 from tui.operations.rent_place import Time, end, hand_back, place
-from tui.operations.rent_ssh import connect_pod, forget_host_key
+from tui.operations.rent_ssh import forget_host_key
+from tui.operations.rent_stages import BadHost, Reach, Report, Stages
 from tui.operations.rent_wish import MIN_HOURS, Candidate, Wish, hours_of
 from tui.remote.ssh_ask import Ask
-from tui.remote.ssh_host_keys import HostKeyProblem
 
-#: Seconds that a pod may spend in each stage. Pulling 8.5 GB takes minutes on a slow host; no address six
-#: minutes after that means a bad machine (the provider's advice); sshd is refused for up to 90 s.
-LIMITS_S = {"renting": 180.0, "pulling": 900.0, "starting": 360.0, "ssh": 240.0, "agent": 180.0}
-STAGES = tuple(LIMITS_S)
-POLL_S = 3.0
 #: Hosts tried for one candidate before the next one.
 HOSTS_PER_CANDIDATE = 2
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Where renting is; seconds. ``note`` is something that happened, once."""
-
-    stage: str
-    candidate: Candidate
-    pod: str = ""
-    elapsed_s: float = 0.0
-    limit_s: float = 0.0
-    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -44,14 +28,6 @@ class Rented:
     pod: Pod
     candidate: Candidate
     terminate_after: float
-
-
-class _BadHost(Exception):
-    """This machine will not do; another one may."""
-
-
-Report = Callable[[Progress], None]
-Reach = Callable[[str, Ask], None]
 
 
 def rent(
@@ -72,19 +48,20 @@ def rent(
     every candidate's reason, NoCredit, HostKeyProblem, and RemoteError when one could not be handed back.
     """
     affordable = _affordable(cloud, wish, candidates)
-    renting = _Renting(cloud, wish, ask, report, reach, clock or Time(), wall_clock, make_key(wish.marker))
+    stages = Stages(cloud, ask, report, reach, clock or Time())
+    renting = _Renting(cloud, wish, stages, wall_clock, make_key(wish.marker))
     try:
         rented = renting.walk(affordable)
     except BaseException:
         if renting.may_have_made:
-            renting.note("renting", affordable[0], "handing back what was rented")
+            stages.note("renting", wish.name, "handing back what was rented")
             hand_back(cloud, wish.marker)
         forget_key(wish.marker)
         raise
     try:
         hand_back(cloud, wish.marker, keep=rented.pod.id)
     except RemoteError as error:
-        renting.note("agent", rented.candidate, str(error))
+        stages.note("agent", wish.name, str(error))
     return rented
 
 
@@ -123,15 +100,13 @@ class _Renting:
 
     cloud: Cloud
     wish: Wish
-    ask: Ask
-    report: Report
-    reach: Reach
-    time: Time
+    stages: Stages
     wall_clock: Callable[[], float]
     public_key: str
     given_up: set[str] = field(default_factory=set)
     #: False only while it is certain that the provider has made nothing.
     may_have_made: bool = False
+    in_doubt: bool = False
 
     def walk(self, candidates: Sequence[Candidate]) -> Rented:
         refusals: list[FinetuiError] = []
@@ -141,36 +116,39 @@ class _Renting:
                     return self._one(candidate)
                 except (NoCapacity, Forbidden, Rejected) as error:
                     refusals.append(error)
-                    self.note("renting", candidate, error.cause or error.message)
+                    self.stages.note("renting", str(candidate), error.cause or error.message)
                     break
-                except _BadHost as bad:
+                except BadHost as bad:
                     refusals.append(RemoteError(str(bad)))
         raise _nothing_rented(candidates, refusals)
 
     def _one(self, candidate: Candidate) -> Rented:
         deadline = self.wall_clock() + 3600 * hours_of(self.wish, candidate)
-        self._tell("renting", candidate)
-        request = self._request(candidate, deadline)
-        pod = self._placed(request)
+        self.stages.tell("renting", str(candidate))
+        rent_deadline.keep(self.wish.marker, deadline)
+        pod = self._placed(self._request(candidate, deadline))
         try:
-            self._bring_up(pod, candidate)
-        except _BadHost as bad:
+            ready = self.stages.until_ready(pod, str(candidate))
+        except BadHost as bad:
             self.given_up.add(pod.id)
             end(self.cloud, pod.id)
             forget_host_key(self.cloud, pod.id)
-            self.note("renting", candidate, f"{bad}: handed pod {pod.id} back, trying the next host")
+            note = f"{bad}: handed pod {pod.id} back, trying the next host"
+            self.stages.note("renting", str(candidate), note)
             raise
-        return Rented(self.cloud.get(pod.id) or pod, candidate, deadline)
+        return Rented(ready, candidate, deadline)
 
     def _placed(self, request: PodRequest) -> Pod:
         before, self.may_have_made = self.may_have_made, True
+        time, known = self.stages.time, frozenset(self.given_up)
         try:
-            return place(self.cloud, request, self.time, frozenset(self.given_up))
-        except Ambiguous:
-            raise
+            return place(self.cloud, request, time, known, self._doubt)
         except FinetuiError:
-            self.may_have_made = before
+            self.may_have_made = before or self.in_doubt
             raise
+
+    def _doubt(self) -> None:
+        self.in_doubt = True
 
     def _request(self, candidate: Candidate, deadline: float) -> PodRequest:
         wish = self.wish
@@ -190,64 +168,6 @@ class _Renting:
             min_cuda=wish.min_cuda,
             spot_bid_per_h=candidate.spot_bid_per_h,
         )
-
-    def _bring_up(self, pod: Pod, candidate: Candidate) -> None:
-        self._until_address(pod, candidate)
-        self._retried("ssh", pod, candidate, lambda: connect_pod(self.cloud, pod.id, self.ask).close())
-        target = f"{self.cloud.name}:{pod.id}"
-        self._retried("agent", pod, candidate, lambda: self.reach(target, self.ask))
-
-    def _until_address(self, pod: Pod, candidate: Candidate) -> None:
-        stage, since, last = "pulling", self.time.now(), pod
-        while True:
-            now = self._news(pod, last)
-            if now is None or now.state in ("gone", "stopped"):
-                raise RemoteError(
-                    f"pod {pod.id} was {'stopped' if now else 'ended'} while it was starting",
-                    cause="by hand, by its deadline, or by the provider for want of credit",
-                    remedy="see the provider's console, then rent again",
-                )
-            if now.endpoint is not None:
-                return
-            if now.state == "failed":
-                raise _BadHost("its container failed to start")
-            last, reached = now, "pulling" if now.state == "renting" else "starting"
-            if reached != stage:
-                stage, since = reached, self.time.now()
-            self._check_limit(stage, since, pod, candidate)
-            self.time.wait(POLL_S)
-
-    def _news(self, pod: Pod, last: Pod) -> Pod | None:
-        """What the provider says now; while it does not answer, what it said last."""
-        try:
-            return self.cloud.get(pod.id)
-        except CloudUnreachable:
-            return last
-
-    def _retried(self, stage: str, pod: Pod, candidate: Candidate, step: Callable[[], None]) -> None:
-        since = self.time.now()
-        while True:
-            self._tell(stage, candidate, pod.id, self.time.now() - since)
-            try:
-                return step()
-            except HostKeyProblem:
-                raise
-            except Unreachable as error:
-                self._check_limit(stage, since, pod, candidate, error.cause or error.message)
-            self.time.wait(POLL_S)
-
-    def _check_limit(self, stage: str, since: float, pod: Pod, candidate: Candidate, why: str = "") -> None:
-        elapsed_s = self.time.now() - since
-        self._tell(stage, candidate, pod.id, elapsed_s)
-        if elapsed_s > LIMITS_S[stage]:
-            reason = f" ({why})" if why else ""
-            raise _BadHost(f"{stage} took more than {LIMITS_S[stage]:.0f} s on {candidate}{reason}")
-
-    def _tell(self, stage: str, candidate: Candidate, pod: str = "", elapsed_s: float = 0.0) -> None:
-        self.report(Progress(stage, candidate, pod, elapsed_s, LIMITS_S[stage]))
-
-    def note(self, stage: str, candidate: Candidate, note: str) -> None:
-        self.report(Progress(stage, candidate, note=note))
 
 
 def _nothing_rented(candidates: Sequence[Candidate], refusals: Sequence[FinetuiError]) -> FinetuiError:

@@ -48,8 +48,13 @@ def find_key(marker: str) -> Path | None:
 def forget_key(marker: str) -> None:
     """Remove the key of a pod that is gone."""
     if _MARKER.fullmatch(marker):
-        shutil.rmtree(_path(marker).parent, ignore_errors=True)
+        shutil.rmtree(folder_of(marker), ignore_errors=True)
+
+
+def folder_of(marker: str) -> Path:
+    """Return the directory of what this laptop keeps of the pod with this marker."""
+    return config_dir() / "pods" / marker
 
 
 def _path(marker: str) -> Path:
-    return config_dir() / "pods" / marker / "id_ed25519"
+    return folder_of(marker) / "id_ed25519"

@@ -22,25 +22,30 @@ class Time:
     wait: Callable[[float], None] = time.sleep
 
 
-def place(cloud: Cloud, request: PodRequest, time: Time, known: frozenset[str] = frozenset()) -> Pod:
+def place(
+    cloud: Cloud,
+    request: PodRequest,
+    time: Time,
+    known: frozenset[str] = frozenset(),
+    on_doubt: Callable[[], None] = lambda: None,
+) -> Pod:
     """Rent the pod of ``request``; one whose create got no clear answer is looked up by its marker.
 
     Only when the provider has listed the account's pods again and again without it is it asked for a second
-    time. ``known`` are pods of the same marker that were given up before. Raises what `Cloud.create` raises.
+    time. ``known`` are pods of the same marker that were given up before; ``on_doubt`` is called when a pod
+    may have been made that is not known. Raises what `Cloud.create` raises.
     """
-    try:
-        return cloud.create(request)
-    except Ambiguous as doubt:
-        found = _look_up(cloud, request.marker, time, known, doubt)
-    if found is not None:
-        return found
-    try:
-        return cloud.create(request)
-    except Ambiguous as doubt:
-        found = _look_up(cloud, request.marker, time, known, doubt)
-        if found is None:
-            raise
-    return found
+    for last in (False, True):
+        try:
+            return cloud.create(request)
+        except Ambiguous as doubt:
+            on_doubt()
+            found = _look_up(cloud, request.marker, time, known, doubt)
+            if found is not None:
+                return found
+            if last:
+                raise
+    raise AssertionError
 
 
 def with_marker(cloud: Cloud, marker: str) -> list[Pod]:

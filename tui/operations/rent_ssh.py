@@ -19,12 +19,16 @@ _FINGERPRINT = re.compile(r"SHA256:[A-Za-z0-9+/]{43}")
 LOG_QUIET_S = 5.0
 
 
+class PodGone(Unreachable):
+    """There is no such pod any more."""
+
+
 def connect_pod(cloud: Cloud, pod_id: str, ask: Ask) -> ssh.SshMachine:
     """Connect and log in to a pod with its own key.
 
     The host key is kept under the pod's id, for addresses are given to others. A key that is new is accepted
     when the pod's log, which comes over the provider's TLS, shows its fingerprint; else the user is asked.
-    Raises Unreachable, HostKeyProblem.
+    Raises PodGone, HostKeyProblem, and Unreachable for what may pass.
     """
     pod = cloud.get(pod_id)
     endpoint = _endpoint(cloud, pod_id, pod)
@@ -86,7 +90,7 @@ def _vouched(cloud: Cloud, pod_id: str, question: HostKeyQuestion, ask: Ask) -> 
 
 def _endpoint(cloud: Cloud, pod_id: str, pod: Pod | None) -> Endpoint:
     if pod is None or pod.state == "gone":
-        raise Unreachable(
+        raise PodGone(
             f"pod {pod_id} is gone",
             cause="it was terminated, by its deadline, by hand, or by the provider",
             remedy="rent another: finetui pods create",

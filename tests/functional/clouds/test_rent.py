@@ -16,12 +16,12 @@ from tui.clouds.base import PodRequest
 from tui.clouds.errors import NoCapacity, NoCredit, Rejected
 from tui.clouds.runpod_v2 import RunPodV2
 from tui.errors import CostGuardRefused, RemoteError, Unreachable
-from tui.operations import rent as rent_module
-from tui.operations import rent_ssh
-from tui.operations.rent import LIMITS_S, Progress, Rented, rent
+from tui.operations import rent_ssh, rent_stages
+from tui.operations.rent import Rented, rent
 from tui.operations.rent_keys import find_key, make_key
 from tui.operations.rent_place import Time
 from tui.operations.rent_ssh import connect_pod
+from tui.operations.rent_stages import LIMITS_S, Progress
 from tui.operations.rent_wish import Candidate, Wish
 from tui.remote.ssh_ask import Ask, HostKeyQuestion, nobody_to_ask
 from tui.remote.ssh_host_keys import HostKeyProblem
@@ -72,7 +72,7 @@ def desk(v2: RunPodV2, clock: ManualClock, monkeypatch: pytest.MonkeyPatch) -> D
         def close(self) -> None:
             return None
 
-    monkeypatch.setattr(rent_module, "connect_pod", lambda *_: Machine())
+    monkeypatch.setattr(rent_stages, "connect_pod", lambda *_: Machine())
     return Desk(v2, clock)
 
 
