@@ -13,13 +13,12 @@ from presets.mapping import Mapping
 from presets.models import Architecture, architecture
 from presets.sizing import (
     Estimate,
-    checkpoint_bytes,
-    environment_bytes,
     estimate,
     trainable_parameters,
 )
 from presets.spec import RunSpec
 from presets.stages import DATA_OF_STAGE, stage_of
+from presets.storage import checkpoint_bytes, disk_parts, environment_bytes
 from presets.verdict import judge, what_fits
 
 __all__ = ["Finding", "Machine", "check", "total_steps"]
@@ -44,7 +43,7 @@ def check(spec: RunSpec, report: DataReport, machine: Machine | None = None) -> 
         *_check_precision(spec, machine),
     ]
     if machine is not None:
-        findings += _check_machine(spec, machine)
+        findings += _check_machine(spec, report, machine)
     return in_order(findings)
 
 
@@ -126,7 +125,7 @@ def _check_precision(spec: RunSpec, machine: Machine | None) -> list[Finding]:
     return []
 
 
-def _check_machine(spec: RunSpec, machine: Machine) -> list[Finding]:
+def _check_machine(spec: RunSpec, report: DataReport, machine: Machine) -> list[Finding]:
     arch = architecture(spec)
     findings = []
     if machine.gpus and len(machine.gpus) < spec.gpus:
@@ -142,15 +141,13 @@ def _check_machine(spec: RunSpec, machine: Machine) -> list[Finding]:
         reason = f"It needs about {_gb(need.host_bytes)} of host memory; there are {_gb(machine.ram_bytes)}."
         fix = "Turn offload off, use fewer ranks, or a machine with more memory."
         findings.append(Finding("error", "ram", reason, fix))
-    return [
-        *findings,
-        *_check_disk(
-            spec, machine, need.disk_bytes, checkpoint_bytes(spec, arch, trainable_parameters(spec, arch))
-        ),
-    ]
+    return [*findings, *_check_disk(spec, report, machine, arch)]
 
 
-def _check_disk(spec: RunSpec, machine: Machine, need: int, checkpoint: int) -> list[Finding]:
+def _check_disk(spec: RunSpec, report: DataReport, machine: Machine, arch: Architecture) -> list[Finding]:
+    trained = trainable_parameters(spec, arch)
+    need = sum(size for _, size in disk_parts(spec, arch, trained, total_steps(spec, report.rows)))
+    checkpoint = checkpoint_bytes(spec, arch, trained)
     if machine.disk_free_bytes is None or need <= machine.disk_free_bytes:
         return []
     free = _gb(machine.disk_free_bytes)

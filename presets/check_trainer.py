@@ -60,6 +60,7 @@ def check_trainer(spec: RunSpec) -> list[Finding]:
         *_kernels(spec, shape),
         *_experts(spec, shape),
         *_gated(spec),
+        *_rate(spec),
     ]
 
 
@@ -220,3 +221,11 @@ def _gated(spec: RunSpec) -> Iterator[Finding]:
     if spec.model.startswith(_GATED):
         reason = f"{spec.model} is gated: its licence has to be accepted on the Hub, and a token given."
         yield Finding("note", "model", reason, f"See https://huggingface.co/{spec.model}; set HF_TOKEN.")
+
+
+def _rate(spec: RunSpec) -> Iterator[Finding]:
+    """Say when a learning rate is far above what the method learns with; tiny models take more."""
+    most = 1e-4 if spec.method in ("full", "freeze") else 2e-3
+    if spec.learning_rate > most and spec.tiny_model is None:
+        reason = f"learning_rate {spec.learning_rate:g} is far above what {spec.method} learns with."
+        yield Finding("warning", "learning_rate", reason, f"Use at most {most:g}, usually a tenth of that.")

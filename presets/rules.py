@@ -18,6 +18,15 @@ _POSITIVE = (
     "pref_beta",
 )  # fmt: skip
 _NOT_NEGATIVE = ("warmup", "weight_decay", "lora_dropout", "eval_share", "seed")
+#: More is a slip of the keyboard; numpy takes no larger seed.
+_AT_MOST = {
+    "gpus": 1024,
+    "cutoff_len": 10_000_000,
+    "micro_batch": 65_536,
+    "gradient_accumulation": 65_536,
+    "lora_rank": 65_536,
+    "seed": 2**32 - 1,
+}
 _SHARES = ("lora_dropout", "eval_share")
 
 #: owner/name as the Hub spells it; a local path would be a path of the wrong machine.
@@ -47,6 +56,12 @@ def _check_numbers(spec: RunSpec, where: Mapping[str, str]) -> None:
             raise InvalidInput(
                 f"{where.get(key, key)}: {key} must be {least}, not {value}.",
                 remedy=f"Give {key} a number {least}.",
+            )
+    for key, most in _AT_MOST.items():
+        if getattr(spec, key) > most:
+            raise InvalidInput(
+                f"{where.get(key, key)}: {key} can be {most} at most, not {getattr(spec, key)}.",
+                remedy=f"Give {key} a number up to {most}.",
             )
     for key in _SHARES:
         if getattr(spec, key) >= 1:
@@ -153,7 +168,32 @@ def _combinations(spec: RunSpec) -> list[tuple[bool, str, str, str]]:
             "Freezing layers of a model with random weights teaches it nothing.",
             "Use --set method=full.",
         ),
+        *_keep_best_rules(spec),
         *_tiny_model_rules(spec),
+    ]
+
+
+def _keep_best_rules(spec: RunSpec) -> list[tuple[bool, str, str, str]]:
+    return [
+        (
+            spec.keep_best and not spec.eval_share,
+            "keep_best",
+            "The best checkpoint is the one with the lowest eval_loss, and nothing is evaluated.",
+            "Add --set eval_share=0.05, or use --set keep_best=false.",
+        ),
+        (
+            spec.keep_best and spec.eval_steps % spec.save_steps != 0,
+            "eval_steps",
+            f"An evaluation every {spec.eval_steps} steps may find the best where nothing is saved: "
+            f"saves are every {spec.save_steps} steps.",
+            f"Use --set eval_steps={spec.save_steps}.",
+        ),
+        (  # transformers then removes the newest one at the end, so that nothing could be resumed
+            spec.keep_best and spec.save_limit == 1,
+            "save_limit",
+            "Keeping the best and the newest needs room for two.",
+            "Use --set save_limit=2.",
+        ),
     ]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from presets.gpus import GIB
 from presets.models import Architecture
 from presets.spec import RunSpec
@@ -18,9 +20,18 @@ def environment_bytes(spec: RunSpec) -> int:
     return _CPU_ENVIRONMENT_BYTES if spec.tiny_model is not None else _ENVIRONMENT_BYTES
 
 
-def disk_parts(spec: RunSpec, arch: Architecture, trained: int) -> tuple[tuple[str, int], ...]:
-    """Return bytes by use; one checkpoint more than are kept, because the oldest is deleted last."""
+def disk_parts(
+    spec: RunSpec, arch: Architecture, trained: int, steps: int | None = None
+) -> tuple[tuple[str, int], ...]:
+    """Return bytes by use; ``steps`` of the whole run, None where the data is not known yet.
+
+    One checkpoint more than are kept is written, because the oldest is deleted last.
+    """
     count = (spec.save_limit or _UNLIMITED_CHECKPOINTS) + 1
+    if steps is not None:
+        # The end is saved too, wherever it falls.
+        saves = math.ceil(steps / spec.save_steps)
+        count = saves if spec.save_limit is None else min(count, saves)
     final = 4 * trained if spec.method in ("lora", "qlora") else 2 * arch.parameters
     sizes = {
         "environment": environment_bytes(spec),

@@ -192,3 +192,14 @@ def test_pairs_are_counted_in_the_report(tmp_path: Path) -> None:
     assert dict(found.roles) == {"prompt": "prompt", "chosen": "response", "rejected": "rejected"}
     assert [turn.role for turn in found.first[0]] == ["user", "assistant", "rejected"]
     assert (found.rows, found.duplicates, found.empties) == (1000, 999, 0)
+
+
+def test_the_disk_is_reckoned_from_the_checkpoints_that_the_run_will_write(tmp_path: Path) -> None:
+    data = report(tmp_path, 400)
+    machine = Machine(gpus=cards(4, 80).gpus, ram_bytes=512 * GIB, disk_free_bytes=300 * GIB)
+    all_kept = ["save_limit=null", "max_steps=100"]
+    once = check(resolve("qwen3-8b-full", [*all_kept, "save_steps=100"]), data, machine)
+    assert [finding for finding in once if finding.where == "disk"] == []
+    often = find(check(resolve("qwen3-8b-full", [*all_kept, "save_steps=10"]), data, machine), "disk")
+    assert often.level == "error"
+    assert "a checkpoint is 115 GB" in often.reason

@@ -115,6 +115,7 @@ def test_a_model_that_nobody_knows_is_a_note_about_its_template() -> None:
             "error",
         ),
         ("llama-3.1-8b-instruct-lora", (), "model", "note"),
+        ("qwen3-8b-full", ("learning_rate=1e-3",), "learning_rate", "warning"),
     ],
 )
 def test_what_would_be_otherwise_than_meant(
