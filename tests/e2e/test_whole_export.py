@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fakes.command_line import FINETUI
-from fakes.hub import FakeHub, Hub
 
 from presets import demo
+from tests.fakes.command_line import FINETUI
+from tests.fakes.hub import FakeHub, Hub
 from tui.operations.targets import connect
 
 pytestmark = [pytest.mark.trainer, pytest.mark.slow, pytest.mark.timeout(900)]

@@ -8,7 +8,8 @@ import socket
 from pathlib import Path
 
 import pytest
-from fakes.command_line import Done, finetui
+
+from tests.fakes.command_line import Done, finetui
 
 
 @pytest.fixture

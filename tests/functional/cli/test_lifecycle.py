@@ -9,8 +9,8 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
-from fakes.command_line import FINETUI, finetui
-from fakes.waiting import wait_for
+from tests.fakes.command_line import FINETUI, finetui
+from tests.fakes.waiting import wait_for
 
 StartRun = Callable[..., str]
 

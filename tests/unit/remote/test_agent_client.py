@@ -6,11 +6,11 @@ import threading
 from collections.abc import Iterator
 
 import pytest
-from fakes.scripted_link import ScriptedLink
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from remote_agent.protocol import CREDIT_BYTES, NOT_FOUND, Frame
+from tests.fakes.scripted_link import ScriptedLink
 from tests.fakes.waiting import wait_for
 from tui.errors import RemoteError, Unreachable
 from tui.remote.agent_client import AgentClient

@@ -7,9 +7,9 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from fakes.scripted_link import ScriptedLink
 
 from remote_agent.protocol import MAX_NOISE_BYTES
+from tests.fakes.scripted_link import ScriptedLink
 from tui.errors import RemoteError, Unreachable
 from tui.remote.bootstrap import build_agent, check_protocol, install_here, local_state_dir, read_answer
 

@@ -6,10 +6,10 @@ import stat
 from collections.abc import Iterator
 
 import pytest
-from fakes.agent import ScriptedAgent
-from fakes.waiting import wait_for
 
 from presets.spec import resolve
+from tests.fakes.agent import ScriptedAgent
+from tests.fakes.waiting import wait_for
 from tui.errors import InvalidInput, RemoteError, Unreachable
 from tui.operations import keys
 from tui.operations.chat import ChatSession, Delta, ReplyStats, open_chat

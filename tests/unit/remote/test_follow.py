@@ -6,10 +6,10 @@ import threading
 from collections.abc import Callable, Iterator
 
 import pytest
-from fakes.agent import ScriptedAgent
-from fakes.waiting import wait_for
 
 from remote_agent.protocol import Sample
+from tests.fakes.agent import ScriptedAgent
+from tests.fakes.waiting import wait_for
 from tui.operations.follow import (
     ConnectionChanged,
     Event,

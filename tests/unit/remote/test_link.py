@@ -7,8 +7,8 @@ import threading
 from pathlib import Path
 
 import pytest
-from fakes.waiting import wait_for
 
+from tests.fakes.waiting import wait_for
 from tui.remote.link import LocalLink
 
 
