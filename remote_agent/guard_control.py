@@ -117,9 +117,16 @@ def ensure(places: Places) -> None:
 
 
 def _environment(places: Places) -> dict[str, str]:
-    """Return the guard's environment: no secret of anybody is in it."""
-    overrides = {name: os.environ[name] for name in OVERRIDES if name in os.environ}
-    return {**inherited(os.environ), **places.as_environment(), **overrides}
+    """Return the guard's environment.
+
+    No secret is in it, unless the pod's own key can be had from nowhere but our environment.
+    """
+    passed = {name: os.environ[name] for name in OVERRIDES if name in os.environ}
+    control = PodControl.from_environment({**passed, "PATH": ""})
+    own = {name: os.environ.get(name, "") for name in ("RUNPOD_POD_ID", "RUNPOD_API_KEY")}
+    if not passed.get("FINETUI_POD_ENVIRON") and not (control.pod and control.key) and all(own.values()):
+        passed |= own
+    return {**inherited(os.environ), **places.as_environment(), **passed}
 
 
 def _end_older_build(places: Places) -> None:

@@ -6,6 +6,7 @@ The key works for this pod alone; it is read from the environment of pid 1 when 
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 import subprocess
 import urllib.error
@@ -17,6 +18,8 @@ from typing import Any
 
 import remote_agent
 
+#: Where RunPod's images keep the pod's variables for interactive shells.
+EXPORTS = Path("/etc/rp_environment")
 API = "https://api.runpod.io"
 REQUEST_LIMIT_S = 30.0
 #: Cloudflare answers 403 (error code 1010) to the default one of urllib.
@@ -44,14 +47,11 @@ class PodControl:
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> PodControl:
         """Read pid 1's environment: a session over SSH does not have the pod's variables."""
-        path = Path(environ.get("FINETUI_POD_ENVIRON") or "/proc/1/environ")
-        try:
-            text = path.read_bytes().decode(errors="replace")
-        except OSError:
-            text = ""
-        found = dict(entry.split("=", 1) for entry in text.split("\0") if "=" in entry)
-        pod = found.get("RUNPOD_POD_ID") or environ.get("RUNPOD_POD_ID") or ""
-        key = found.get("RUNPOD_API_KEY") or environ.get("RUNPOD_API_KEY") or ""
+        given = environ.get("FINETUI_POD_ENVIRON")
+        found = _environ(Path(given or "/proc/1/environ"))
+        if not given and not {"RUNPOD_POD_ID", "RUNPOD_API_KEY"} <= found.keys():
+            found = {**environ, **_exports(EXPORTS), **found}
+        pod, key = found.get("RUNPOD_POD_ID", ""), found.get("RUNPOD_API_KEY", "")
         return cls(pod, key, environ.get("FINETUI_RUNPOD_API") or API)
 
     def check(self) -> str:
@@ -113,6 +113,32 @@ class PodControl:
             if done.returncode == 0:
                 return
         raise PodError(f"{first}; runpodctl failed too")
+
+
+def _environ(path: Path) -> dict[str, str]:
+    try:
+        text = path.read_bytes().decode(errors="replace")
+    except OSError:
+        return {}
+    return dict(entry.split("=", 1) for entry in text.split("\0") if "=" in entry)
+
+
+def _exports(path: Path) -> dict[str, str]:
+    """Read lines of ``export NAME="value"``; one that is not whole is left out."""
+    try:
+        lines = path.read_text(errors="replace").splitlines()
+    except OSError:
+        return {}
+    found = {}
+    for line in lines:
+        try:
+            words = shlex.split(line)
+        except ValueError:
+            continue
+        if len(words) == 2 and words[0] == "export" and "=" in words[1]:
+            name, _, value = words[1].partition("=")
+            found[name] = value
+    return found
 
 
 def _detail(said: str) -> str:
