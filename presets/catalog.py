@@ -16,10 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from presets.errors import InvalidInput
+from presets.mapping import Mapping
+from presets.own_data import own_dataset
 from presets.own_yaml import kind_of, read_own
 from presets.settings import Setting
 from presets.yaml_file import Document, parse_document
 
+_SUFFIXES = (".yaml", ".yml")
 #: A chain of bases longer than this is a mistake.
 _MAX_DEPTH = 8
 
@@ -42,8 +45,21 @@ def load(name: str, extra_dirs: Sequence[Path] = ()) -> Recipe:
     return _load(name, _files(extra_dirs), ())
 
 
+def dataset(name: str) -> tuple[Path, Mapping | None]:
+    """Return the dataset that a user's own LLaMA-Factory file names, and its columns.
+
+    Raises InvalidInput for a preset, which names none, and for a dataset that is not one local file.
+    """
+    path = Path(name).expanduser()
+    if name.endswith(_SUFFIXES) and path.is_file():
+        document = _read(path, path.name)
+        if kind_of(document.values) == "llamafactory":
+            return own_dataset(document, path.parent)
+    raise InvalidInput(f"{name} names no dataset.", remedy="Add --data FILE (JSONL, JSON or CSV).")
+
+
 def _load(name: str, files: dict[str, Traversable], chain: tuple[str, ...]) -> Recipe:
-    if name.endswith((".yaml", ".yml")):
+    if name.endswith(_SUFFIXES):
         return _from_path(Path(name).expanduser(), files, chain)
     if name in files:
         return _from_file(name, files, chain)

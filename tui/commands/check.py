@@ -14,7 +14,8 @@ from tui.operations.plan import make_plan, with_machine
 
 def check(arguments: argparse.Namespace) -> int:
     """Print every problem found; exit 2 when one of them is an error."""
-    plan = make_plan(arguments.preset, Path(arguments.data), arguments.sets, arguments.map)
+    data = Path(arguments.data) if arguments.data else None
+    plan = make_plan(arguments.preset, data, arguments.sets, arguments.map)
     if arguments.on:
         with connect(arguments.on) as client:
             plan = with_machine(plan, describe_machine(client))

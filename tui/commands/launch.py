@@ -23,7 +23,8 @@ __all__ = ["launch"]
 def launch(arguments: argparse.Namespace) -> int:
     """Launch a run, or write what would be launched."""
     parse_target(arguments.on)
-    plan = make_plan(arguments.preset, Path(arguments.data), arguments.sets, arguments.map)
+    data = Path(arguments.data) if arguments.data else None
+    plan = make_plan(arguments.preset, data, arguments.sets, arguments.map)
     warn(plan)
     if arguments.dry_run:
         return _dry_run(plan, Path(arguments.dry_run), arguments.json)

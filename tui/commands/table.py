@@ -50,7 +50,9 @@ _SET = _argument(
     "--set", metavar="KEY=VALUE", action="append", default=[], dest="sets", help="change a setting"
 )
 _MAP = _argument("--map", metavar="COLUMN=ROLE,...", default="", help="which column is what")
-_DATA = _argument("--data", metavar="FILE", required=True, help="JSONL, JSON or CSV")
+_DATA = _argument(
+    "--data", metavar="FILE", help="JSONL, JSON or CSV (a LLaMA-Factory YAML of one's own may name it)"
+)
 _ROLES = "Roles for --map: prompt, input, response, rejected, system, messages, text."
 
 

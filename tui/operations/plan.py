@@ -61,18 +61,22 @@ def resolve_spec(preset: str, sets: Sequence[str] = ()) -> RunSpec:
 
 def make_plan(
     preset: str,
-    data: Path,
+    data: Path | None,
     sets: Sequence[str] = (),
     mapping: str = "",
     machine: Machine | None = None,
 ) -> Plan:
     """Work out a run without writing anything; ``mapping`` as of ``--map``.
 
+    Without ``data`` it is the dataset that a LLaMA-Factory file of the user's own names.
     ``machine`` describes the target where it is known. Raises InvalidInput for a preset, a setting or
     a dataset that can't be used; what else may go wrong is in the plan's findings.
     """
     spec = resolve_spec(preset, sets)
     roles = parse_mapping(mapping)
+    if data is None:
+        data, own_roles = catalog.dataset(preset)
+        roles = roles or own_roles
     report = inspect(data, roles)
     job = jobs.train_job(spec)
     return Plan(

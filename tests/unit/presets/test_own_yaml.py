@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
+from presets import catalog
 from presets.check_trainer import check_trainer
 from presets.errors import InvalidInput
 from presets.render import render
@@ -189,3 +190,46 @@ def test_a_preset_file_may_also_be_named_by_its_path(tmp_path: Path) -> None:
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match=r"There is no file .*missing\.yaml"):
         resolve(str(tmp_path / "missing.yaml"))
+
+
+def place_data(folder: Path, entry: dict[str, Any]) -> None:
+    (folder / "data").mkdir(exist_ok=True)
+    (folder / "data/mine.json").write_text(
+        json.dumps([{"q": "a", "a": "b", "instruction": "x", "output": "y"}])
+    )
+    (folder / "data/dataset_info.json").write_text(json.dumps({"identity": entry}))
+
+
+def test_without_data_it_is_the_dataset_that_the_file_names(tmp_path: Path) -> None:
+    (tmp_path / "my.yaml").write_text(EXAMPLE.replace("identity,alpaca_en_demo", "identity"))
+    place_data(tmp_path, {"file_name": "mine.json", "columns": {"prompt": "q", "response": "a"}})
+    file, mapping = catalog.dataset(str(tmp_path / "my.yaml"))
+    assert file == tmp_path / "data/mine.json"
+    assert str(mapping) == "q=prompt,a=response"
+    place_data(tmp_path, {"file_name": "mine.json"})
+    assert catalog.dataset(str(tmp_path / "my.yaml")) == (file, None)
+
+
+@pytest.mark.parametrize(
+    ("dataset", "entry", "expected"),
+    [
+        ("identity,alpaca_en_demo", {"file_name": "mine.json"}, "several datasets"),
+        ("identity", {"hf_hub_url": "a/b"}, "not a local file"),
+        ("identity", {"file_name": "gone.json"}, "there is no file"),
+        ("other", {"file_name": "mine.json"}, "It has: identity"),
+    ],
+)
+def test_a_dataset_that_can_not_be_taken_along_is_named(
+    tmp_path: Path, dataset: str, entry: dict[str, Any], expected: str
+) -> None:
+    (tmp_path / "my.yaml").write_text(EXAMPLE.replace("identity,alpaca_en_demo", dataset))
+    place_data(tmp_path, entry)
+    with pytest.raises(InvalidInput) as caught:
+        catalog.dataset(str(tmp_path / "my.yaml"))
+    assert expected in str(caught.value)
+    assert "--data" in caught.value.remedy
+
+
+def test_a_preset_names_no_dataset() -> None:
+    with pytest.raises(InvalidInput, match="names no dataset"):
+        catalog.dataset("demo")
