@@ -161,7 +161,7 @@ class FinetuiApp(App[None]):
             run, self._open_run = self._open_run, None
             self._show_run(run)
         screen = self.screen
-        if isinstance(screen, PlaceScreen):
+        if isinstance(screen, PlaceScreen) and screen.laid_out:
             screen.runs_changed()
 
     def _show_run(self, run: str) -> None:
@@ -182,12 +182,12 @@ class FinetuiApp(App[None]):
         """Keep the points of a run and let the screens draw them."""
         self.context.board.take_metrics(message.run, message.offset, message.data)
         for screen in self.screen_stack:
-            if isinstance(screen, PlaceScreen):
+            if isinstance(screen, PlaceScreen) and screen.laid_out:
                 screen.take(message)
 
     def _forward(self, message: Any) -> None:
         screen = self.screen
-        if isinstance(screen, PlaceScreen):
+        if isinstance(screen, PlaceScreen) and screen.laid_out:
             screen.take(message)
 
     def on_question_asked(self, message: messages.QuestionAsked) -> None:

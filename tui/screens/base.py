@@ -97,6 +97,11 @@ class PlaceScreen(Screen[None]):
         """Return the connections that matter here: all of them, unless a screen knows better."""
         return self.context.board.links.values()
 
+    @property
+    def laid_out(self) -> bool:
+        """True once the screen's widgets are there; events may come between pushing it and that."""
+        return bool(self.query("#too-small"))
+
     def runs_changed(self) -> None:
         """The board's runs or connections changed, and this screen is on top."""
 

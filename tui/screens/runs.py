@@ -69,7 +69,7 @@ class RunsScreen(RunActions):
 
     def show_runs(self) -> None:
         """Draw the runs as the board knows them; nothing while another screen is on top."""
-        if not self.is_mounted or not seen(self):
+        if not self.laid_out or not seen(self):
             return
         rows = self._rows()
         empty = not self.context.board.newest_first()
