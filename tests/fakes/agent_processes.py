@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 
 from remote_agent.identity import Proc, send
@@ -17,8 +18,9 @@ def agentd_pids(places: Places) -> list[int]:
     for pid in proc.pids():
         if mine not in proc.environ(pid) or proc.identify(pid) is None:
             continue
-        if b"\0agentd\0" in (proc.root / str(pid) / "cmdline").read_bytes():
-            found.append(pid)
+        with contextlib.suppress(OSError):  # it may end while it is looked at
+            if b"\0agentd\0" in (proc.root / str(pid) / "cmdline").read_bytes():
+                found.append(pid)
     return found
 
 

@@ -211,11 +211,11 @@ def test_9_a_stopped_agent_is_reported_and_not_doubled(
 
 @pytest.mark.slow
 def test_28_a_client_that_stops_reading_costs_the_agent_no_memory(pod: FaultyPod) -> None:
-    run = pod.launch(chatty_spec("--bytes", "100000000", "--rate", "1e9"))
+    run = pod.launch(chatty_spec("--bytes", "40000000", "--rate", "1e9"))
     reading = threading.Event()
     with pod.connect() as stuck, Following(pod.target, run) as following:
         stuck.subscribe("log", lambda event: reading.wait(60.0), run=run)
-        following.wait_bytes(60_000_000, 120.0)
+        following.wait_bytes(40_000_000, 120.0)
         assert _rss(pod.agentd()) < 64 * 1024 * 1024
         reading.set()
         pod.finish(run)
