@@ -152,9 +152,13 @@ def _reporting(spec: RunSpec) -> dict[str, Any]:
 def _evaluation(spec: RunSpec) -> dict[str, Any]:
     if not spec.eval_share:
         return {"eval_strategy": "no"}
-    return {
+    keys: dict[str, Any] = {
         "val_size": spec.eval_share,
         "eval_strategy": "steps",
         "eval_steps": spec.eval_steps,
         "per_device_eval_batch_size": spec.micro_batch,
     }
+    if spec.keep_best:
+        # transformers' rotation spares the best one by this metric, also without loading it at the end.
+        keys |= {"metric_for_best_model": "eval_loss", "greater_is_better": False}
+    return keys

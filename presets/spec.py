@@ -79,6 +79,8 @@ class RunSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
     save_steps: int = 500
     save_limit: int | None = 3
+    #: Keeps the checkpoint with the lowest eval_loss too, however old.
+    keep_best: bool = False
     save_only_model: bool = False
     logging_steps: int = 5
     #: Share of the rows kept back to measure eval_loss; 0 for none.

@@ -64,6 +64,11 @@ def what_is_missing(path: Path, ranks: int) -> str:
     transformers writes weights, optimizer, scheduler and rng state, then trainer_state.json; DeepSpeed names
     its folder in ``latest`` and has one optimizer file a rank there.
     """
+    return missing_of_weights(path) or _missing_of_deepspeed(path, ranks)
+
+
+def missing_of_weights(path: Path) -> str:
+    """Return what keeps a checkpoint's weights from being whole, "" for nothing."""
     if (path / "checkpoint-is-incomplete.txt").exists():
         return "saving was interrupted"
     if not any(any(path.glob(pattern)) for pattern in _WEIGHTS):
@@ -72,9 +77,6 @@ def what_is_missing(path: Path, ranks: int) -> str:
         absent = _absent_shards(path, path / name)
         if absent:
             return f"no {absent}"
-    deepspeed = _missing_of_deepspeed(path, ranks)
-    if deepspeed:
-        return deepspeed
     if read_json(path / "trainer_state.json") is None:
         return "no trainer_state.json, which is written last"
     return ""

@@ -18,6 +18,7 @@ from remote_agent import (
     health,
     lifecycle,
     results,
+    retention,
     status,
     subscriptions,
 )
@@ -221,6 +222,13 @@ def _spec(request: Call) -> Result:
     return Result(spec)
 
 
+def _drop_optimizers(request: Call) -> Result:
+    steps = request.params["steps"]
+    if not steps or any(type(step) is not int for step in steps):
+        raise AgentError(INVALID_PARAMS, "steps: not a list of numbers")
+    return Result({"freed_bytes": retention.drop_optimizers(request.places, request.params["run"], steps)})
+
+
 def _checkpoints(request: Call) -> Result:
     found = checkpoints.list_checkpoints(request.places, request.params["run"])
     return Result([to_wire(checkpoint) for checkpoint in found])
@@ -342,6 +350,7 @@ METHODS: dict[str, Method] = {
     "run.delete": Method(_RUN, slow=_delete),
     "run.spec": Method(_RUN, slow=_spec),
     "ckpt.list": Method(_RUN, slow=_checkpoints),
+    "ckpt.drop_optimizers": Method({**_RUN, "steps": (list, REQUIRED)}, slow=_drop_optimizers),
     "blob.have": Method({"sha256": (list, REQUIRED)}, slow=_blob_have),
     "blob.put": Method({"sha256": (str, REQUIRED), "o": (int, 0), "size": (int, REQUIRED)}, task=_blob_put),
     "file.list": Method({"path": (str, ""), "after": (str, "")}, slow=_file_list),

@@ -7,14 +7,17 @@ from dataclasses import asdict
 
 from tui.commands.connecting import connect
 from tui.commands.output import age, note, number, print_json, printable, size, table
-from tui.operations.checkpoints import list_checkpoints
+from tui.operations.checkpoints import drop_optimizers, list_checkpoints
 from tui.operations.runs import resolve
 
 
 def checkpoints(arguments: argparse.Namespace) -> int:
-    """List a run's checkpoints by step."""
+    """List a run's checkpoints by step; with ``--drop-optimizer`` after making some of them smaller."""
     found = resolve(arguments.run, arguments.on, connect)
     with connect(found.target) as client:
+        if arguments.steps:
+            freed = drop_optimizers(client, found.run, arguments.steps)
+            note(f"freed {size(freed)}; these can be served and exported, and not be resumed any more")
         listed = list_checkpoints(client, found.run)
     if arguments.json:
         print_json([asdict(checkpoint) for checkpoint in listed])

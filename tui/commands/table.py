@@ -133,7 +133,22 @@ COMMANDS: tuple[Command, ...] = (
         _JSON,
     ),
     _command("metrics", "metrics:metrics", "print the metrics of a run", _RUN, _FOLLOW, _ON, _JSON),
-    _command("checkpoints", "checkpoints:checkpoints", "list the checkpoints of a run", _RUN, _ON, _JSON),
+    _command(
+        "checkpoints",
+        "checkpoints:checkpoints",
+        "list the checkpoints of a run",
+        _RUN,
+        _argument(
+            "--drop-optimizer",
+            metavar="STEP",
+            dest="steps",
+            type=int,
+            nargs="+",
+            help="remove the optimizer states of these old checkpoints of an ended run first",
+        ),
+        _ON,
+        _JSON,
+    ),
     _command(
         "stop",
         "stop:stop",
@@ -222,14 +237,16 @@ COMMANDS: tuple[Command, ...] = (
         _argument("--cloud", action="append", default=[], choices=["secure", "community"]),
         _argument("--data-center", metavar="DC", action="append", default=[]),
         _argument("--name", metavar="NAME", help="create: the pod's name (default: the preset's)"),
-        _argument("--hours", metavar="H", type=positive_number, help="create: end it after H hours (24)"),
+        _argument(
+            "--hours", metavar="H", type=positive_number, help="create, resume: end it after H hours (24)"
+        ),
         _argument("--budget", metavar="$", type=positive_number, help="create: end it before it costs more"),
         _argument(
             "--idle",
             metavar="MIN",
             type=minutes,
             default=60.0,
-            help="create: stop it when idle so long (60; 0: never)",
+            help="create, resume: stop it when idle so long (60; 0: never)",
         ),
         _argument("--volume", metavar="GIB", type=positive, help="create: size of /workspace"),
         _argument("--network-volume", metavar="ID", help="create: use this volume as /workspace"),

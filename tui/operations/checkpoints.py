@@ -6,6 +6,9 @@ from remote_agent.protocol import Checkpoint, ProtocolError, from_wire
 from tui.errors import InvalidInput, RemoteError
 from tui.remote.agent_client import AgentClient
 
+#: Removing hundreds of GB from a network volume takes minutes.
+_REMOVING_TIMEOUT_S = 600.0
+
 
 def list_checkpoints(client: AgentClient, run: str) -> list[Checkpoint]:
     """Return a run's checkpoints by step; raises RemoteError, Unreachable."""
@@ -17,6 +20,19 @@ def list_checkpoints(client: AgentClient, run: str) -> list[Checkpoint]:
     except ProtocolError as error:
         raise RemoteError("the agent's list of checkpoints is malformed", cause=str(error)) from error
     return sorted(found, key=lambda checkpoint: checkpoint.step)
+
+
+def drop_optimizers(client: AgentClient, run: str, steps: list[int]) -> int:
+    """Remove what only a resume needs from checkpoints of an ended run; return the bytes that were freed.
+
+    The newest one that can be resumed is refused. Raises RemoteError, Unreachable.
+    """
+    params = {"run": run, "steps": steps}
+    result = client.request("ckpt.drop_optimizers", params, timeout_s=_REMOVING_TIMEOUT_S)
+    freed = result.get("freed_bytes") if isinstance(result, dict) else None
+    if type(freed) is not int:
+        raise RemoteError("the agent's answer is malformed", cause="no freed_bytes")
+    return freed
 
 
 def choose_checkpoint(client: AgentClient, run: str, step: int | None) -> Checkpoint:

@@ -126,6 +126,12 @@ def test_a_bad_set_is_named_and_says_what_to_do(item: str, expected: str) -> Non
         (("zero_stage=2", "offload_param=true"), "zero_stage=3"),
         (("packing=true", "neat_packing=true", "flash_attn=fa2", "micro_batch=2"), "micro_batch=1"),
         (("neat_packing=true",), "packing=true"),
+        (("keep_best=true",), "eval_share=0.05"),
+        (("keep_best=true", "eval_share=0.1", "save_steps=10", "eval_steps=15"), "eval_steps=10"),
+        (
+            ("keep_best=true", "eval_share=0.1", "save_steps=10", "eval_steps=10", "save_limit=1"),
+            "save_limit=2",
+        ),
         (("warmup=2.0",), "warmup=2"),
     ],
 )

@@ -1,4 +1,4 @@
-"""The export entry's own decisions; the export itself runs in tests/e2e/test_export.py."""
+"""The export entry's own decisions; the export itself runs in tests/e2e/test_whole_export.py."""
 
 from __future__ import annotations
 
