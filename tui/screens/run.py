@@ -57,6 +57,7 @@ class RunScreen(RunActions):
         self._known = known
         self._metrics = context.board.metrics_of(known.run)
         self._state_seen = ""
+        self._was_away = False
         self._saves_seen = 0
         self._charts: list[Chart] = []
         self._spool: LogSpool | None = None
@@ -223,6 +224,9 @@ class RunScreen(RunActions):
                 self._findings.resumed()
             self._state_seen = known.status.state
             self._list_checkpoints()
+        elif self._was_away and age_s is None:
+            self._list_checkpoints()
+        self._was_away = age_s is not None
 
     def _troubles(self, age_s: float | None) -> Content:
         sample = self.context.board.samples.get(self._known.target)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from remote_agent.protocol import GpuSample, Sample
+from remote_agent.protocol import Checkpoint, GpuSample, Sample
 from tests.fakes.agent import ScriptedAgent
 from tests.fakes.app_driver import OTHER, RUN, Driver, drive
 
@@ -136,8 +136,9 @@ def test_a_lost_connection_keeps_the_last_data_with_its_age(agent: ScriptedAgent
         await user.sees("connection lost 0 s ago", "step 40/160", "as of 0 s ago")
         agent.restore()
         agent.runs[RUN].log += b"written while away\n"
+        agent.runs[RUN].checkpoints.append(Checkpoint("id", 40, 14_000_000, True, "p", 1.0, resumable=True))
         await user.press("f9", "6")
-        await user.sees("● local", "written while away")
+        await user.sees("● local", "written while away", "13.4 MiB")
 
     drive(agent, scenario, open_run=RUN, size=(140, 40))
 
@@ -208,3 +209,18 @@ def test_any_window_size_is_survived(agent: ScriptedAgent, size: tuple[int, int]
             await user.sees("running")
 
     drive(agent, scenario, size=size, open_run=RUN)
+
+
+def test_a_log_that_was_hidden_is_followed_when_it_is_shown(agent: ScriptedAgent) -> None:
+    agent.add(RUN)
+    agent.log(RUN, b"".join(b"line %d\n" % number for number in range(200)))
+
+    async def scenario(user: Driver) -> None:
+        await user.sees("1 Loss")
+        await user.press("6")
+        await user.sees("line 199", "following")
+        await user.press("1", "6")
+        agent.log(RUN, b"one more\n")
+        await user.sees("one more", "following")
+
+    drive(agent, scenario, size=(80, 24), open_run=RUN)
