@@ -134,8 +134,11 @@ class Cloud(Protocol):
     def stop(self, pod: str) -> None:
         """Stop billing for the GPU; the volume stays and is billed, the rest of the disk is wiped."""
 
-    def resume(self, pod: str) -> Pod:
-        """Start a stopped pod; raises NoCapacity when its machine has no free GPU."""
+    def resume(self, pod: str, terminate_after: float | None = None) -> Pod:
+        """Start a stopped pod, with a new deadline where one is given and the provider lets it be changed.
+
+        Raises NoCapacity when its machine has no free GPU.
+        """
 
     def terminate(self, pod: str) -> None:
         """End a pod and delete its disks; a pod already gone is not an error."""

@@ -84,8 +84,8 @@ class RunPodGraphql:
         """Stop a pod; one that is stopped already is not an error."""
         self._ask("stop the pod", lambda: self._sdk.call("stop_pod", checked_id(pod), doing="stop the pod"))
 
-    def resume(self, pod: str) -> Pod:
-        """Start a stopped pod with as many GPUs as it had."""
+    def resume(self, pod: str, terminate_after: float | None = None) -> Pod:
+        """Start a stopped pod with as many GPUs as it had; this API can't change its deadline."""
         before = self.get(pod)
         if before is None:
             raise NoSuchPod(f"RunPod knows no pod {pod}", remedy="see finetui pods list")

@@ -96,8 +96,12 @@ class RunPodV2:
             if now is None or now.state != "stopped":
                 raise
 
-    def resume(self, pod: str) -> Pod:
-        """Start a stopped pod; one that runs already is returned as it is."""
+    def resume(self, pod: str, terminate_after: float | None = None) -> Pod:
+        """Start a stopped pod, its deadline changed first; one that runs already is returned as it is."""
+        before = self.get(pod)
+        if terminate_after is not None and before is not None and before.state == "stopped":
+            arguments = runpod_deadline.container_arguments(terminate_after, self._http.base)
+            self._http.ask("change the pod's deadline", "PATCH", _path(pod), body={"args": arguments})
         try:
             answer = _pod(self._act(pod, "start", "start the pod"))
         except Rejected:

@@ -13,7 +13,7 @@ _ACTIONS = {
     "create": "pods_create:create",
     "list": "pods_list:list_pods",
     "stop": "pods_list:stop",
-    "resume": "pods_list:resume",
+    "resume": "pods_create:resume",
     "terminate": "pods_list:terminate",
 }
 

@@ -1,4 +1,4 @@
-"""``finetui pods create``: rent, stage by stage, and leave nothing billed when it does not work."""
+"""``finetui pods create|resume``: stage by stage, and nothing is left billed when it does not work."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ import time
 from collections.abc import Iterator
 from types import FrameType
 
+from tui.clouds.base import Pod
 from tui.clouds.runpod import open_account
 from tui.commands.connecting import terminal_ask
 from tui.commands.output import duration, iso, note, print_json
 from tui.commands.pods_list import pod_json
 from tui.commands.pods_offers import load_of
-from tui.operations import targets
-from tui.operations.pods import refuse_used_name
-from tui.operations.rent import Rented, rent
+from tui.operations import rent_resume, targets
+from tui.operations.pods import find_pod, refuse_used_name
+from tui.operations.rent import rent
 from tui.operations.rent_guard import arm, guard_of
 from tui.operations.rent_offers import (
     DEFAULT_HOURS,
@@ -26,7 +27,8 @@ from tui.operations.rent_offers import (
     make_wish,
     rank,
 )
-from tui.operations.rent_stages import Progress, Report
+from tui.operations.rent_place import Time
+from tui.operations.rent_stages import Progress, Report, Stages
 from tui.remote.ssh_ask import Ask
 
 
@@ -55,11 +57,20 @@ def create(arguments: argparse.Namespace) -> int:
         candidates = rank(list_offers(cloud, load, count), ranking, all_cards=arguments.all_cards)
         refuse_used_name(cloud, name)
         rented = rent(cloud, wish, candidates, terminal_ask(), _reporter(), reach=_reach)
-    idle_s = None if arguments.idle == 0 else 60.0 * arguments.idle
-    unguarded = arm(f"runpod:{rented.pod.id}", terminal_ask(), guard_of(rented, time.time(), idle_s))
-    if unguarded:
-        note(f"warning: the guard on the pod is not armed, only its deadline holds: {unguarded}")
-    _tell(rented, arguments.json, not unguarded)
+    _finish(arguments, rented.pod, rented.terminate_after, str(rented.candidate))
+    return 0
+
+
+def resume(arguments: argparse.Namespace) -> int:
+    """Start a stopped pod with a new deadline and wait until its agent answers."""
+    with _ended_by_signals():
+        cloud = open_account()
+        pod = find_pod(cloud, arguments.pod)
+        now = time.time()
+        terminate_after = now + 3600 * (arguments.hours or DEFAULT_HOURS)
+        stages = Stages(cloud, terminal_ask(), _reporter(), _reach, Time())
+        ready = rent_resume.resume(cloud, pod, terminate_after, now, stages)
+    _finish(arguments, ready, terminate_after, f"${ready.price_per_h:.2f}/h")
     return 0
 
 
@@ -73,14 +84,18 @@ def _reach(target: str, ask: Ask) -> None:
     targets.connect(target, ask).close()
 
 
-def _tell(rented: Rented, as_json: bool, guarded: bool) -> None:
-    target = f"runpod:{rented.pod.id}"
-    if as_json:
-        more = {"cloud": rented.candidate.cloud, "guarded": guarded}
-        print_json({**pod_json(rented.pod), "terminate_after": iso(rented.terminate_after), **more})
+def _finish(arguments: argparse.Namespace, pod: Pod, terminate_after: float, what: str) -> None:
+    """Arm the guard and say what there is now."""
+    target = f"runpod:{pod.id}"
+    idle_s = None if arguments.idle == 0 else 60.0 * arguments.idle
+    unguarded = arm(target, terminal_ask(), guard_of(pod, terminate_after, time.time(), idle_s))
+    if unguarded:
+        note(f"warning: the guard on the pod is not armed, only its deadline holds: {unguarded}")
+    if arguments.json:
+        print_json({**pod_json(pod), "guarded": not unguarded})
         return
-    print(f"{target} is ready: {rented.candidate}")
-    note(f"it ends by itself at {iso(rented.terminate_after)}; its disks go with it, so pull results before")
+    print(f"{target} is ready: {what}")
+    note(f"it ends by itself at {iso(terminate_after)}; its disks go with it, so pull results before")
     note(f"train on it with: finetui launch PRESET --data FILE --on {target}")
 
 

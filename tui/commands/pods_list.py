@@ -1,4 +1,4 @@
-"""``finetui pods list|stop|resume|terminate``: the account's pods and what becomes of them."""
+"""``finetui pods list|stop|terminate``: the account's pods and what becomes of them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from tui.clouds.base import Pod
 from tui.clouds.runpod import open_account
 from tui.commands.output import duration, iso, note, print_json, printable, table
 from tui.operations import pods as operation
+from tui.operations import rent_deadline
 from tui.operations.pods import PodUse
 from tui.state.history import History
 
@@ -26,6 +27,7 @@ def pod_json(pod: Pod) -> dict[str, Any]:
         "price_per_h": pod.price_per_h,
         "data_center": pod.data_center,
         "created": iso(pod.created),
+        "terminate_after": iso(rent_deadline.find(pod.marker)),
         "ours": bool(pod.marker),
     }
 
@@ -42,7 +44,7 @@ def list_pods(arguments: argparse.Namespace) -> int:
             money = {"dollars": balance.dollars, "spend_per_h": balance.spend_per_h}
         print_json({"pods": pods, "balance": money})
         return 0
-    headings = ("POD", "NAME", "STATE", "GPUS", "DATA CENTER", "$/H", "AGE", "$ AT MOST", "RUNS")
+    headings = ("POD", "NAME", "STATE", "GPUS", "DATA CENTER", "$/H", "AGE", "$ AT MOST", "ENDS IN", "RUNS")
     print(table(headings, [_pod_row(use) for use in uses]))
     if balance:
         left = duration(3600 * balance.dollars / balance.spend_per_h) if balance.spend_per_h > 0 else "no end"
@@ -56,6 +58,7 @@ def list_pods(arguments: argparse.Namespace) -> int:
 def _pod_row(use: PodUse) -> tuple[str, ...]:
     pod = use.pod
     age_s = None if pod.created is None else max(0.0, time.time() - pod.created)
+    ends = rent_deadline.find(pod.marker)
     spent = "-" if age_s is None or not pod.price_per_h else f"{pod.price_per_h * age_s / 3600:.2f}"
     return (
         printable(pod.id),
@@ -66,6 +69,7 @@ def _pod_row(use: PodUse) -> tuple[str, ...]:
         f"{pod.price_per_h:.2f}",
         "-" if age_s is None else duration(age_s),
         spent,
+        "-" if ends is None else duration(ends - time.time()),
         ", ".join(use.runs) or ("none" if pod.marker else "not ours"),
     )
 
@@ -76,13 +80,6 @@ def stop(arguments: argparse.Namespace) -> int:
     pod = operation.find_pod(cloud, arguments.pod)
     operation.stop_pod(cloud, pod)
     return _done(arguments, pod, "stopped", "its volume is still billed, and its GPU may be rented to others")
-
-
-def resume(arguments: argparse.Namespace) -> int:
-    """Start a stopped pod."""
-    cloud = open_account()
-    pod = operation.resume_pod(cloud, operation.find_pod(cloud, arguments.pod))
-    return _done(arguments, pod, "starting", f"see what is well with: finetui doctor runpod:{pod.id}")
 
 
 def terminate(arguments: argparse.Namespace) -> int:

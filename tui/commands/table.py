@@ -237,9 +237,7 @@ COMMANDS: tuple[Command, ...] = (
         _argument("--cloud", action="append", default=[], choices=["secure", "community"]),
         _argument("--data-center", metavar="DC", action="append", default=[]),
         _argument("--name", metavar="NAME", help="create: the pod's name (default: the preset's)"),
-        _argument(
-            "--hours", metavar="H", type=positive_number, help="create, resume: end it after H hours (24)"
-        ),
+        _argument("--hours", metavar="H", type=positive_number, help="create, resume: its deadline (24)"),
         _argument("--budget", metavar="$", type=positive_number, help="create: end it before it costs more"),
         _argument(
             "--idle",

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from remote_agent.protocol import ENDED
 from tui.clouds.base import Cloud, Pod
-from tui.errors import InvalidInput, RemoteError
+from tui.errors import InvalidInput
 from tui.operations.rent_keys import forget_key
 from tui.operations.rent_place import end
 from tui.operations.rent_ssh import forget_host_key
@@ -73,19 +73,6 @@ def stop_pod(cloud: Cloud, pod: Pod) -> None:
     """Stop a pod: its GPU is given to others, what is outside its volume is lost, its volume is billed."""
     cloud.stop(pod.id)
     forget_host_key(cloud, pod.id)
-
-
-def resume_pod(cloud: Cloud, pod: Pod) -> Pod:
-    """Start a stopped pod; raises NoCapacity, and RemoteError when it came back without its GPUs."""
-    forget_host_key(cloud, pod.id)
-    resumed = cloud.resume(pod.id)
-    if resumed.count == 0:
-        raise RemoteError(
-            f"pod {pod.id} was started without a GPU",
-            cause="its GPUs are rented to others; the provider starts it all the same, for its data",
-            remedy=f"copy what you need, then: finetui pods terminate {pod.id}",
-        )
-    return resumed
 
 
 def terminate_pod(cloud: Cloud, pod: Pod, history: History, *, force: bool = False) -> None:

@@ -1,34 +1,34 @@
-"""Arming the guard on a pod that was just rented, so that it saves and stops without the laptop."""
+"""Arming the guard on a pod that was just started, so that it saves and stops without the laptop."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from tui.clouds.base import Pod
 from tui.errors import FinetuiError
-from tui.operations.rent import Rented
 from tui.operations.targets import connect
 from tui.remote.ssh_ask import Ask
 
-#: Before the provider ends the pod: runs get 16 min to save and stop, then the guard stops the pod.
+#: Before the pod's deadline: runs get 16 min to save and stop, then the guard stops the pod.
 MARGIN_S = 1500.0
 #: A disk with less than this left ends a run in the middle of a checkpoint.
 MIN_FREE_BYTES = 2 * 1024**3
 
 
-def guard_of(rented: Rented, now: float, idle_s: float | None) -> dict[str, Any]:
-    """Return the limits for a pod; ``now`` is the wall clock, ``idle_s`` None never stops it for idling."""
-    left_s = rented.terminate_after - now
+def guard_of(pod: Pod, terminate_after: float, now: float, idle_s: float | None) -> dict[str, Any]:
+    """Return the limits for a pod; times by the wall clock, ``idle_s`` None never stops it for idling."""
+    left_s = terminate_after - now
     limits: dict[str, Any] = {
         "deadline_in_s": max(0.0, left_s - min(MARGIN_S, left_s / 2)),
-        "price_per_h": rented.pod.price_per_h or rented.candidate.price_per_h,
+        "price_per_h": pod.price_per_h,
         "min_free_bytes": MIN_FREE_BYTES,
-        "network_volume": bool(rented.pod.volume),
+        "network_volume": bool(pod.volume),
     }
     return limits if idle_s is None else {**limits, "idle_s": idle_s}
 
 
 def arm(target: str, ask: Ask, guard: dict[str, Any]) -> str:
-    """Arm the guard on ``target``; return "" or why the pod may not be able to end itself."""
+    """Arm the guard on ``target``; return "" or why the pod may not be able to stop itself."""
     try:
         with connect(target, ask) as client:
             answer = client.request("guard.set", {"guard": guard})

@@ -73,6 +73,8 @@ def handle(store: Store, call: Call) -> Reply:
 def _pod(store: Store, pod: FakePod, tail: str, call: Call) -> Reply:
     if (call.method, tail) == ("GET", ""):
         return Reply(200, describe(store, pod))
+    if (call.method, tail) == ("PATCH", ""):
+        return _patch(store, pod, call.body)
     if (call.method, tail) == ("DELETE", ""):
         store.terminate(pod)
         return Reply(204)
@@ -81,6 +83,17 @@ def _pod(store: Store, pod: FakePod, tail: str, call: Call) -> Reply:
     if (call.method, tail) == ("POST", "/action"):
         return _act(store, pod, call.body)
     return problem(405, "method not allowed")
+
+
+def _patch(store: Store, pod: FakePod, body: Any) -> Reply:
+    if not isinstance(body, dict) or set(body) - {"args", "name"}:
+        return problem(422, "Request validation failed.", ["the fake changes args and name only"])
+    if store.status(pod) != "EXITED":
+        # A running pod would be reset: everything outside its volume lost.
+        return problem(409, "the fake changes stopped pods only")
+    pod.wanted.args = body.get("args", pod.wanted.args)
+    pod.wanted.name = body.get("name", pod.wanted.name)
+    return Reply(200, describe(store, pod))
 
 
 def _act(store: Store, pod: FakePod, body: Any) -> Reply:

@@ -56,6 +56,21 @@ def test_the_pod_ends_itself_with_its_own_key(
     assert {seen.headers["Authorization"] for seen in deletes} == {f"Bearer {pod.api_key}"}
 
 
+def test_a_pod_that_was_started_after_its_deadline_keeps_its_volume(
+    v2: RunPodV2, server: RunPodServer, store: Store, request_for, tmp_path: Path
+) -> None:
+    """Somebody started it in the provider's console: it is stopped after a while, never ended."""
+    pod = store.pods[v2.create(request_for()).id]
+    arguments = container_arguments(time.time() - 60, server.url, pause_s=1, grace_s=1)
+    process = start(arguments, pod.pid1_env, tmp_path)
+    try:
+        wait_for(lambda: pod.desired == "EXITED", "the stop")
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    assert pod.id in store.pods
+
+
 def test_the_key_is_in_no_command_line(tmp_path: Path) -> None:
     """curl is replaced by a script that keeps what it was called with."""
     tools = tmp_path / "bin"
@@ -63,7 +78,7 @@ def test_the_key_is_in_no_command_line(tmp_path: Path) -> None:
     (tools / "curl").write_text('#!/bin/sh\necho "$@" > called\ncat > stdin\n')
     (tools / "curl").chmod(0o755)
     env = {"RUNPOD_API_KEY": "rpa_POD", "RUNPOD_POD_ID": "abc", "PATH": f"{tools}:{os.environ['PATH']}"}
-    process = start(container_arguments(0, "https://api.runpod.io", pause_s=1), env, tmp_path)
+    process = start(container_arguments(time.time() + 1, "https://api.runpod.io", pause_s=1), env, tmp_path)
     try:
         wait_for(lambda: (tmp_path / "stdin").exists() and (tmp_path / "stdin").read_text(), "curl")
     finally:

@@ -91,7 +91,10 @@ def test_from_nothing_to_an_agent_and_back(server: RunPodServer, store: Store, b
     key = config_dir() / "pods"
     assert [*key.iterdir()]
     assert finetui("pods", "stop", "demo").code == 0
-    assert finetui("pods", "resume", pod["target"]).code == 0
+    resumed = finetui("pods", "resume", pod["target"], "--json")
+    assert resumed.code == 0, resumed.err
+    assert resumed.json["guarded"] is True
+    assert resumed.json["terminate_after"] > pod["terminate_after"]
     assert finetui("pods", "terminate", pod["pod"]).code == 0
     assert store.pods == {}
     assert not [*key.iterdir()], "the key of a pod that is gone"

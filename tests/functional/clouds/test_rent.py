@@ -152,6 +152,18 @@ class TestStages:
             desk.rent()
         assert creates(server) == 1
 
+    def test_a_pod_deleted_by_hand_while_ssh_is_tried_is_not_replaced(
+        self, desk: Desk, store: Store, server: RunPodServer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def delete_and_connect(cloud: RunPodV2, pod: str, ask: Ask) -> None:
+            cloud.terminate(pod)
+            connect_pod(cloud, pod, ask)
+
+        monkeypatch.setattr(rent_stages, "connect_pod", delete_and_connect)
+        with pytest.raises(RemoteError, match="was ended"):
+            desk.rent()
+        assert creates(server) == 1
+
     def test_a_provider_that_is_away_for_a_while_costs_no_pod(
         self, desk: Desk, store: Store, server: RunPodServer
     ) -> None:
@@ -257,6 +269,19 @@ class TestAmbiguousCreates:
         rented = desk.rent()
         assert creates(server) == 2
         assert list(store.pods) == [rented.pod.id]
+        assert len(store.ended) == 1
+
+    def test_after_a_doubt_a_refusal_still_looks_for_what_may_be_left(
+        self, desk: Desk, store: Store, server: RunPodServer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Made in silence, not listed at first, and then nothing is free for the second create."""
+        server.faults.append(Fault("POST /v2/pods", "reset_after"))
+        store.card(RTX_4090).free = {("SECURE", "US-KS-2"): 1}
+        everything = store.all
+        monkeypatch.setattr(store, "all", lambda: everything() if creates(server) > 1 else [])
+        with pytest.raises(NoCapacity):
+            desk.rent()
+        assert store.pods == {}
         assert len(store.ended) == 1
 
     def test_while_the_list_is_away_nothing_is_asked_for_again(
