@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
 
-from remote_agent import failpoints, program, status
+from remote_agent import failpoints, guard_config, program, status
 from remote_agent.agent_start import READY
 from remote_agent.caretaker import Caretaker
 from remote_agent.connection import Connection, is_own_peer
@@ -194,8 +194,7 @@ class Server:
         task.add_done_callback(self._handlers.discard)
 
     async def _leave_if_idle(self) -> None:
-        runs = await asyncio.to_thread(status.all_runs, self._places)
-        busy = any(run.state not in ENDED for run in runs) or self._places.guard_config.exists()
+        busy = await asyncio.to_thread(self._is_needed)
         lock = None if busy or self._connections else take_lock(self._places.agentd_lock)
         if lock is None:
             # Something runs, or a relay is about to connect.
@@ -206,6 +205,11 @@ class Server:
             self.leave()
         finally:
             os.close(lock)
+
+    def _is_needed(self) -> bool:
+        if guard_config.load(self._places) is not None:
+            return True
+        return any(run.state not in ENDED for run in status.all_runs(self._places))
 
     def _unlink(self) -> None:
         """Remove the socket if it is still ours: a successor may have bound the same path."""

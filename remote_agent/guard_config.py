@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -12,6 +13,7 @@ from remote_agent.documents import read_json, write_json
 from remote_agent.errors import AgentError
 from remote_agent.moments import Moment
 from remote_agent.places import Places
+from remote_agent.pod_control import PodControl
 from remote_agent.protocol import INVALID_PARAMS
 
 KEEP, STOP, TERMINATE = "keep", "stop", "terminate"
@@ -42,6 +44,8 @@ class GuardConfig:
 
     id: str
     armed: Moment
+    #: The pod that it was armed on, "" for a machine that is none: a network volume outlives its pod.
+    pod: str = ""
     idle_s: float | None = None
     deadline_in_s: float | None = None
     budget_usd: float | None = None
@@ -92,9 +96,8 @@ class GuardConfig:
     def to_json(self) -> dict[str, Any]:
         """Return it as stored and sent; it holds no secret."""
         return {
-            **{
-                name: getattr(self, name) for name in (*_NUMBERS, "id", "spent_usd", "warn_s", "not_before_s")
-            },
+            **{name: getattr(self, name) for name in (*_NUMBERS, "id", "pod")},
+            **{name: getattr(self, name) for name in ("spent_usd", "warn_s", "not_before_s")},
             "min_free_bytes": self.min_free_bytes,
             "volume_bytes": self.volume_bytes,
             "may_be_lost": self.may_be_lost,
@@ -107,7 +110,7 @@ class GuardConfig:
 _NUMBERS = ("idle_s", "deadline_in_s", "budget_usd", "price_per_h")
 
 
-def parse(params: Mapping[str, Any], armed: Moment) -> GuardConfig:
+def parse(params: Mapping[str, Any], armed: Moment, pod: str) -> GuardConfig:
     """Check what the laptop sent; raises AgentError (INVALID_PARAMS) that names the key which is wrong."""
     numbers = {name: _number(params, name) for name in _NUMBERS}
     if numbers["budget_usd"] is not None and not numbers["price_per_h"]:
@@ -124,6 +127,7 @@ def parse(params: Mapping[str, Any], armed: Moment) -> GuardConfig:
     return GuardConfig(
         id=secrets.token_hex(8),
         armed=armed,
+        pod=pod,
         idle_s=numbers["idle_s"],
         deadline_in_s=numbers["deadline_in_s"],
         budget_usd=numbers["budget_usd"],
@@ -139,13 +143,14 @@ def parse(params: Mapping[str, Any], armed: Moment) -> GuardConfig:
 
 
 def load(places: Places) -> GuardConfig | None:
-    """Return the armed guard, None when there is none."""
+    """Return the armed guard, None when there is none for this pod."""
     document = read_json(places.guard_config)
     armed = Moment.from_json((document or {}).get("armed"))
-    if document is None or armed is None:
+    pod = PodControl.from_environment(os.environ).pod
+    if document is None or armed is None or document.get("pod") != pod:
         return None
     try:
-        config = parse(document, armed)
+        config = parse(document, armed, pod)
     except AgentError:
         return None  # written by a build that knows more
     not_before = document.get("not_before_s")

@@ -29,13 +29,13 @@ def arm(places: Places, params: Mapping[str, Any]) -> dict[str, Any]:
 
     ``checked`` is "" when RunPod lets this pod act on itself, else why not. Raises AgentError.
     """
-    config = guard_config.parse(params, moments.now())
+    control = PodControl.from_environment(os.environ)
+    config = guard_config.parse(params, moments.now(), control.pod)
     checked = ""
     if config.watches_nothing:
         _disarm(places)
         return {**view(places), "checked": checked}
     if config.acts:
-        control = PodControl.from_environment(os.environ)
         if not control.pod or not control.key:
             raise AgentError(
                 REFUSED,
@@ -98,7 +98,7 @@ def notice(places: Places) -> dict[str, Any] | None:
 
 def ensure(places: Places) -> None:
     """Start the guard's process where one is armed and none lives, and replace one of an older build."""
-    if not places.guard_config.exists():
+    if guard_config.load(places) is None:
         return
     if lock_held(places.guard_lock):
         _end_older_build(places)

@@ -15,6 +15,8 @@ from remote_agent.watch import RunsScan
 
 #: A desktop or a monitor on the card uses a little.
 BUSY_PERCENT = 5.0
+#: nvidia-smi takes up to a second of processor time.
+BUSY_EVERY_S = 10.0
 #: A walk over a network volume to learn how full it is costs its file server something.
 DISK_EVERY_S = 120.0
 
@@ -31,6 +33,7 @@ class Memory:
     low_disk_since: float | None = None
     free_bytes: int | None = None
     disk_due: float = 0.0
+    busy_due: float = 0.0
 
 
 def gpus_busy() -> bool:
@@ -95,10 +98,12 @@ class Observer:
                 self.memory.ended = (run.run, "finished" if run.state == "finished" else "failed", t)
 
     def _note_idleness(self, config: GuardConfig, live: bool, t: float) -> None:
-        if live or config.idle_s is None or self.busy():
+        if live or config.idle_s is None:
             self.memory.idle_since = None
-        elif self.memory.idle_since is None:
-            self.memory.idle_since = t
+        elif t >= self.memory.busy_due:
+            self.memory.busy_due = t + min(BUSY_EVERY_S, config.idle_s / 10)
+            since = self.memory.idle_since
+            self.memory.idle_since = None if self.busy() else t if since is None else since
 
     def _note_disk(self, config: GuardConfig, t: float) -> None:
         if config.min_free_bytes is None or t < self.memory.disk_due:

@@ -52,7 +52,7 @@ def test_it_stays_while_somebody_is_connected(places: Places) -> None:
 def test_it_stays_while_a_guard_is_armed(places: Places) -> None:
     places.create()
     keep = {"idle_s": 600, "actions": {"idle": "keep"}}
-    guard_config.store(places, guard_config.parse(keep, moments.now()))
+    guard_config.store(places, guard_config.parse(keep, moments.now(), ""))
     with pytest.raises(asyncio.TimeoutError):
         asyncio.run(serve(places, 1.0))
     assert lock_held(places.guard_lock), "and has started its process"

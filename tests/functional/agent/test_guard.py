@@ -69,7 +69,7 @@ class Pod:
         self.runs, self.places = runs, runs.places
         self.now = Moment(1000.0, "kernel", 1_790_000_000.0)
         self.gpus_busy = False
-        guard_config.store(self.places, guard_config.parse(params, self.now))
+        guard_config.store(self.places, guard_config.parse(params, self.now, POD))
         self.environ = {**os.environ, **api.variables()}
         self.start()
 
@@ -384,3 +384,16 @@ def test_a_run_that_starts_at_the_last_moment_is_not_stopped_for_idleness(runs: 
     pod.turn(20)
     assert api.actions == []
     assert runs.wait("r1", "running")
+
+
+def test_a_guard_of_another_pod_with_the_same_volume_is_none_of_ours(
+    runs: Runs, places: Places, api: PodApi
+) -> None:
+    pod = Pod(runs, api, deadline_in_s=10, warn_s=0, may_be_lost=True)
+    pod.turn(0)
+    api.environ.write_bytes(f"RUNPOD_POD_ID=another\0RUNPOD_API_KEY={KEY}\0".encode())
+    assert pod.turn(100) is False
+    with WireClient(places) as client:
+        assert client.call("guard.get")["armed"] is False
+    assert api.actions == []
+    assert not lock_held(places.guard_lock)

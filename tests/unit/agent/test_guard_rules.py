@@ -12,7 +12,7 @@ HOUR = 3600.0
 
 
 def config(**params: object) -> GuardConfig:
-    return parse(params, ARMED)
+    return parse(params, ARMED, "")
 
 
 def test_nothing_set_plans_nothing() -> None:
