@@ -66,7 +66,7 @@ class PlaceScreen(Screen[None]):
 
     place: ClassVar[str] = ""
     HORIZONTAL_BREAKPOINTS = [  # noqa: RUF012
-        (0, "-tiny"), (40, "-narrow"), (110, "-wide"), (180, "-huge")]  # fmt: skip
+        (0, "-tiny"), (40, "-narrow"), (110, "-wide"), (150, "-broad"), (180, "-huge")]  # fmt: skip
     VERTICAL_BREAKPOINTS = [  # noqa: RUF012
         (0, "-flat"),
         (9, "-short"),

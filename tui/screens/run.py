@@ -72,7 +72,7 @@ class RunScreen(RunActions):
         """Yield progress, trouble and the panels."""
         style: Style | None = "ascii" if self.context.ascii else None
         curves = self._curves()
-        titles = {"loss": "1 loss", "lr": "2 learning rate", "grad": "3 gradient norm", "speed": "4 tokens/s"}
+        titles = {"loss": "1 loss", "lr": "2 learning rate", "grad": "3 gradient norm", "speed": "4 speed"}
         charts = {
             name: Chart(
                 title,
