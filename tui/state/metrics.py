@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from tui.state.logjump import StepTime
 from tui.state.series import Series
 from tui.state.spool import SpoolGap
 
@@ -48,6 +49,8 @@ class Metrics:
         self._skipping = False
         self._series: dict[Axis, dict[str, Series]] = {"step": {}, "time": {}, "tokens": {}}
         self._time = Series("time", "s")
+        #: When a step was logged, in seconds since the epoch.
+        self._wall: dict[int, float] = {}
         self._tokens = Series("tokens", "tokens")
         self._began: float | None = None
         self._time_base = 0.0
@@ -64,6 +67,14 @@ class Metrics:
         if name not in known:
             known[name] = Series(name, UNITS.get(name, "bytes" if name.startswith("peak_vram_bytes") else ""))
         return known[name]
+
+    def when(self, step: int) -> StepTime | None:
+        """Return when the nearest logged step was written; None while nothing was logged."""
+        if not self._wall:
+            return None
+        nearest = min(self._wall, key=lambda known: abs(known - step))
+        first, last = min(self._wall.values()), max(self._wall.values())
+        return StepTime(self._wall[nearest], (self._wall[nearest] - first) / max(1e-9, last - first))
 
     def feed(self, offset: int, data: bytes) -> int:
         """Parse what is new of ``data`` and return the number of events; raises SpoolGap on a hole."""
@@ -143,6 +154,7 @@ class Metrics:
         A token count that starts again after a resume goes on from where the earlier attempt was.
         """
         if at is not None:
+            self._wall[int(step)] = at
             self._began = at if self._began is None else self._began
             self._time.append(step, max(self._time_base + at - self._began, self._time.last or 0.0))
         if tokens is not None:

@@ -95,6 +95,8 @@ class Scan:
         self._scanned = start
         self._before = array("Q")
         self._after = array("Q")
+        #: The last line while it has no newline, when it matches as it is now.
+        self._open: int | None = None
         self._cancelled = threading.Event()
 
     def run_in_thread(self, notify: Callable[[], None]) -> None:
@@ -106,17 +108,20 @@ class Scan:
         self._cancelled.set()
 
     def __len__(self) -> int:
-        return len(self._before) + len(self._after)
+        return len(self._before) + len(self._after) + (self._open is not None)
 
     def __getitem__(self, index: int) -> int:
-        before = len(self._before)
+        before, after = len(self._before), len(self._after)
+        if self._open is not None and index == before + after:
+            return self._open
         return self._before[index] if index < before else self._after[index - before]
 
     def index(self, line: int) -> int:
         """Return how many hits lie before ``line``."""
         if line < self._start:
             return bisect_left(self._before, line)
-        return len(self._before) + bisect_left(self._after, line)
+        past_open = self._open is not None and line > self._open
+        return len(self._before) + bisect_left(self._after, line) + past_open
 
     def following(self, line: int) -> int | None:
         """Return the first hit at ``line`` or later; after the last one it is the first again."""
@@ -142,11 +147,20 @@ class Scan:
         """Match at most one block of the lines that arrived since; return whether more are waiting."""
         if not self.done:
             return False
+        self._open = None
         for found in find_lines(self._spool, self.pattern, first=self._scanned, stop=self._spool.whole):
             self._scanned = found.scanned
             self._after.extend(found.lines)
-            return self._scanned < self._spool.whole
+            if self._scanned < self._spool.whole:
+                return True
+        self._match_open_line()
         return False
+
+    def _match_open_line(self) -> None:
+        line = self._spool.whole
+        for text in self._spool.read_lines(line, line + 1):
+            if self.pattern.search(plain(text)):
+                self._open = line
 
     def _run(self, notify: Callable[[], None]) -> None:
         for first, stop, hits in (
@@ -163,4 +177,5 @@ class Scan:
                 notify()
         self.done = not self._cancelled.is_set()
         if self.done:
+            self._match_open_line()
             notify()

@@ -147,6 +147,20 @@ class LogSpool:
             yield first, last - first, text
             first = last
 
+    def raw_blocks(self) -> Iterator[tuple[int, bytes]]:
+        """Yield (offset, bytes) of the indexed lines, about 256 KB of whole lines at a time."""
+        generation, first = self.generation, 0
+        while generation == self.generation:
+            with self._lock:
+                if first >= self.count:
+                    return
+                begin = self._starts[first]
+                last = self._line_after(begin + BLOCK_BYTES, first + 1, self.count)
+                end = self._starts[last] if last < len(self._starts) else self._size
+            # Of an endless line only the start: a progress bar of a day is tens of megabytes.
+            yield begin, self._pread(min(end - begin, 4 * BLOCK_BYTES), begin)
+            first = last
+
     def line_at(self, offset: int) -> int:
         """Return the line that holds the byte ``offset`` (the nearest indexed one)."""
         with self._lock:

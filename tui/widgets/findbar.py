@@ -10,11 +10,15 @@ from textual.containers import Horizontal
 from textual.message import Message
 from textual.widgets import Input, Label
 
-SIGNS = {"find": "/", "filter": "&"}
+HINTS = {
+    "find": "/ regular expression, empty clears",
+    "filter": "& regular expression, empty clears",
+    "jump": ": step 120, a time (14:05) or a line",
+}
 
 
 class FindBar(Horizontal):
-    """One line: a status text, or an input for find and filter."""
+    """One line: a status text, or an input for find, filter and jump."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding(
@@ -30,7 +34,15 @@ class FindBar(Horizontal):
     """
 
     class Submitted(Message):
-        """A pattern was typed for ``purpose`` (find or filter); empty clears it."""
+        """A text was typed for ``purpose`` (find, filter or jump); empty clears a pattern."""
+
+        def __init__(self, purpose: str, pattern: str) -> None:
+            super().__init__()
+            self.purpose = purpose
+            self.pattern = pattern
+
+    class Typed(Message):
+        """The text for ``purpose`` changed and is not submitted yet."""
 
         def __init__(self, purpose: str, pattern: str) -> None:
             super().__init__()
@@ -45,7 +57,7 @@ class FindBar(Horizontal):
         self._purpose = "find"
         self._label = Label("", markup=False)
         self._input = Input(compact=True)
-        self._last = {"find": "", "filter": ""}
+        self._last = dict.fromkeys(HINTS, "")
 
     def compose(self) -> ComposeResult:
         """Input left, status right."""
@@ -55,7 +67,7 @@ class FindBar(Horizontal):
     def ask(self, purpose: str) -> None:
         """Open the input with the last pattern selected."""
         self._purpose = purpose
-        self._input.placeholder = f"{SIGNS[purpose]} regular expression, empty clears"
+        self._input.placeholder = HINTS[purpose]
         self._input.value = self._last[purpose]
         self.add_class("-asking")
         self._input.focus()
@@ -71,6 +83,12 @@ class FindBar(Horizontal):
         """Leave the pattern as it was."""
         self.remove_class("-asking")
         self.post_message(self.Closed())
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        """Let the log mark what would be found."""
+        event.stop()
+        if self.has_class("-asking"):
+            self.post_message(self.Typed(self._purpose, event.value))
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         """Hand the pattern on."""

@@ -6,55 +6,30 @@ import threading
 from collections.abc import Sequence
 from typing import ClassVar
 
-from rich.style import Style as RichStyle
 from textual import events
-from textual.binding import Binding, BindingType
-from textual.cache import LRUCache
-from textual.geometry import Offset, Size
+from textual.binding import BindingType
+from textual.geometry import Size
 from textual.message import Message
-from textual.reactive import var
-from textual.scroll_view import ScrollView
-from textual.selection import Selection
-from textual.strip import Strip
 from textual.timer import Timer
 
+from tui.state.logjump import Place, StepTime, find_place
 from tui.state.logrows import LogRows
+from tui.state.search import compile_pattern
 from tui.state.spool import Head, LogSpool
-from tui.widgets.logline import draw_line, select_cells
+from tui.widgets.logkeys import HELP, KEYS
+from tui.widgets.logpage import MAX_COPIED_LINES, LogPage
 
 #: New lines arrive on the screen at most ten times a second.
 TICK_S = 0.1
 #: xterm and tmux refuse longer OSC 52 sequences (100,000 characters of base64).
 MAX_CLIPBOARD_BYTES = 74_000
-MAX_COPIED_LINES = 20_000
 
 
-class LogView(ScrollView, can_focus=True):
+class LogView(LogPage, can_focus=True):
     """Virtual view of a LogSpool: follow or paused, find, filter, copy."""
 
-    help = (
-        "The run's output. It follows the end until you move up; End, G or f follow again. "
-        "/ finds a regular expression, n and N go to the next and previous hit, & shows matching lines only, "
-        "Escape clears both. y copies a line (click to choose it), Y all matches."
-    )
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("up,k", "move(-1)", "Up", id="log.up", tooltip="One line up; stops following", show=False),
-        Binding("down,j", "move(1)", "Down", id="log.down", tooltip="One line down", show=False),
-        Binding("pageup,ctrl+b", "page(-1)", "Page up", id="log.page-up", tooltip="One page up", show=False),
-        Binding("pagedown,space", "page(1)", "Page down", id="log.page-down", tooltip="Page on", show=False),
-        Binding("home,g", "top", "Start", id="log.start", tooltip="First line", show=False),
-        Binding("end,G", "end", "End", id="log.end", tooltip="Last line, and follow", show=False),
-        Binding("left", "sideways(-8)", "Left", id="log.left", tooltip="Scroll left", show=False),
-        Binding("right", "sideways(8)", "Right", id="log.right", tooltip="Scroll right", show=False),
-        Binding("f", "follow", "Follow", id="log.follow", tooltip="Follow the end, or stop following"),
-        Binding("slash", "ask('find')", "Find", id="log.find", tooltip="Find a regular expression"),
-        Binding("ampersand", "ask('filter')", "Filter", id="log.filter", tooltip="Show matching lines only"),
-        Binding("n", "hit(1)", "Next", id="log.next", tooltip="Next hit", show=False),
-        Binding("N", "hit(-1)", "Previous", id="log.previous", tooltip="Previous hit", show=False),
-        Binding("y", "copy_line", "Copy", id="log.copy", tooltip="Copy the chosen line", show=False),
-        Binding("Y", "copy_matches", "Copy all", id="log.copy-matches",
-                tooltip="Copy all matching lines, or the visible ones", show=False),
-    ]  # fmt: skip
+    help = HELP
+    BINDINGS: ClassVar[list[BindingType]] = KEYS
     COMPONENT_CLASSES: ClassVar[set[str]] = {"log--match", "log--current", "log--cursor"}
     DEFAULT_CSS = """
     LogView { height: 1fr; scrollbar-size-horizontal: 0; scrollbar-size-vertical: 1; overflow-x: auto; }
@@ -64,10 +39,8 @@ class LogView(ScrollView, can_focus=True):
     LogView:nocolor > .log--match, LogView:nocolor > .log--current { text-style: reverse; }
     """
 
-    following: var[bool] = var(True)
-
     class Asked(Message):
-        """The user wants to type a pattern; ``purpose`` is find or filter."""
+        """The user wants to type a pattern or a place; ``purpose`` is find, filter or jump."""
 
         def __init__(self, purpose: str) -> None:
             super().__init__()
@@ -89,6 +62,17 @@ class LogView(ScrollView, can_focus=True):
             self.lines = lines
             self.in_clipboard = in_clipboard
 
+    class RankAsked(Message):
+        """The user wants to see the log of the next rank."""
+
+    class Located(Message):
+        """A place was looked for; ``line`` None when there is none."""
+
+        def __init__(self, spool: LogSpool, line: int | None) -> None:
+            super().__init__()
+            self.spool = spool
+            self.line = line
+
     class Scanned(Message):
         """A search thread came further."""
 
@@ -107,16 +91,10 @@ class LogView(ScrollView, can_focus=True):
     def __init__(
         self, spool: LogSpool | None = None, *, id: str | None = None, classes: str | None = None
     ) -> None:
-        super().__init__(id=id, classes=classes)
-        self._rows = LogRows(spool)
+        super().__init__(spool, id=id, classes=classes)
         self._paused_at = 0
-        self._width = 1  # of the widest line drawn so far
-        self._cursor: int | None = None
         self._jump_pending = False
-        #: First line and texts of the last read, good until the next tick.
-        self._page: tuple[int, list[str]] = (0, [])
-        self._strips: LRUCache[int, Strip] = LRUCache(512)
-        self._base: RichStyle | None = None
+        self._note = ""
         self._timer: Timer | None = None
         self._moving = False
         self._gone = threading.Event()
@@ -146,6 +124,26 @@ class LogView(ScrollView, can_focus=True):
         self._jump_pending = True
         self._redraw()
 
+    def mark(self, pattern: str) -> None:
+        """Mark what a pattern that is still being typed matches on the page; empty marks nothing."""
+        typed = compile_pattern(pattern) if pattern else None
+        if typed != self._typed:
+            self._typed = typed
+            self._strips.clear()
+            self._pieces = None
+            self.refresh()
+
+    def jump(self, place: Place, logged: StepTime | None) -> None:
+        """Look for a place in a thread and show it; ``logged`` says when its step was."""
+        spool = self._rows.spool
+        if spool is not None:
+            threading.Thread(
+                target=self._locate, args=(spool, place, logged), name="log jump", daemon=True
+            ).start()
+
+    def _locate(self, spool: LogSpool, place: Place, logged: StepTime | None) -> None:
+        self.post_message(self.Located(spool, find_place(spool, place, logged, self._gone)))
+
     def filter(self, pattern: str) -> None:
         """Show matching lines only; empty shows all. Raises InvalidInput for a broken expression."""
         self._rows.set_filter(pattern, self._scanned)
@@ -167,7 +165,10 @@ class LogView(ScrollView, can_focus=True):
         lines, *scans = self._rows.counts(self._cursor)
         new = len(self._rows) - self._paused_at
         paused = f"paused +{new:,} lines" if new > 0 else "paused"
-        return "  ".join([lines, "following" if self.following else paused, *scans])
+        parts = [lines, "following" if self.following else paused, *scans]
+        return "  ".join(
+            [*parts, *(["wrapped"] if self.wrapped else []), *([self._note] if self._note else [])]
+        )
 
     # Events.
 
@@ -183,24 +184,28 @@ class LogView(ScrollView, can_focus=True):
 
     def on_resize(self, _event: events.Resize) -> None:
         """Stay at the end while following."""
+        self._pieces = None
         if self.following:
             self.call_after_refresh(self._scroll_end)
 
     def on_click(self, event: events.Click) -> None:
         """Choose the clicked line."""
-        row = self._top + event.y
-        if row < len(self._rows):
+        row = self._row_at(event.y)
+        if row is not None:
             self._cursor = self._rows.line(row)
             self._redraw()
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
         """Any upward move of the user's stops following."""
         super().watch_scroll_y(old_value, new_value)
-        if new_value < old_value and not self._moving:
+        self._pieces = None
+        # A view that grows is moved up by Textual to its new last page: that is still the end.
+        if new_value < old_value and new_value < self.max_scroll_y and not self._moving:
             self.following = False
 
     def watch_following(self, following: bool) -> None:
         """Remember where the pause began, or go to the end."""
+        self._pieces = None
         self._paused_at = len(self._rows)
         if following and self.is_attached:
             self._scroll_end()
@@ -219,6 +224,14 @@ class LogView(ScrollView, can_focus=True):
                 line = self._rows.find.following(top) if ahead else self._rows.find.preceding(top)
                 if line is not None:
                     self.show_line(line)
+        self.post_message(self.Changed())
+
+    def on_log_view_located(self, event: Located) -> None:
+        """Go where it is."""
+        event.stop()
+        self._note = "" if event.line is not None else "no such place"
+        if event.line is not None and event.spool is self._rows.spool:
+            self.show_line(event.line)
         self.post_message(self.Changed())
 
     def on_log_view_head_scanned(self, event: HeadScanned) -> None:
@@ -274,6 +287,20 @@ class LogView(ScrollView, can_focus=True):
         """Scroll left or right; following keeps the column."""
         self.scroll_to(x=max(0, self.scroll_x + columns), animate=False, immediate=True)
 
+    def action_wrap(self) -> None:
+        """Wrap long lines, or cut them at the edge."""
+        top = self._top
+        self.wrapped = not self.wrapped
+        self._pieces = None
+        self.scroll_to(x=0, animate=False, immediate=True)
+        self._layout_rows()
+        if not self.following:
+            self._scroll(top)
+
+    def action_rank(self) -> None:
+        """Ask whoever knows the ranks."""
+        self.post_message(self.RankAsked())
+
     def action_ask(self, purpose: str) -> None:
         """Ask whoever owns the find bar."""
         self.post_message(self.Asked(purpose))
@@ -305,84 +332,7 @@ class LogView(ScrollView, can_focus=True):
                 [self._rows.line(row) for row in range(top, min(len(self._rows), top + self.size.height))]
             )
 
-    # Selecting with the mouse.
-
-    def selection_updated(self, selection: Selection | None) -> None:
-        """Draw the selection."""
-        self.refresh()
-
-    def get_selection(self, selection: Selection) -> tuple[str, str] | None:
-        """Return the selected text, reading only its lines."""
-        first = selection.start.y if selection.start is not None else 0
-        last = selection.end.y if selection.end is not None else len(self._rows) - 1
-        last = min(last, len(self._rows) - 1, first + MAX_COPIED_LINES)
-        if last < first:
-            return None
-        text = "\n".join(self._rows.texts([self._rows.line(row) for row in range(first, last + 1)]))
-        start = Offset(selection.start.x, 0) if selection.start is not None else None
-        end = Offset(selection.end.x, last - first) if selection.end is not None else None
-        return Selection(start, end).extract(text), "\n"
-
-    # Drawing.
-
-    def notify_style_update(self) -> None:
-        """Forget the colours of the old theme."""
-        super().notify_style_update()
-        self._strips.clear()
-        self._base = None
-
-    def render_line(self, y: int) -> Strip:
-        """Draw one visible line."""
-        left, top = round(self.scroll_offset.x), round(self.scroll_offset.y)
-        width = self.size.width
-        if self._base is None:  # computing it takes longer than drawing a line
-            self._base = self.rich_style
-        if self._rows.spool is None or top + y >= len(self._rows):
-            return Strip.blank(width, self._base)
-        strip = self._strip(self._rows.line(top + y))
-        if strip.cell_length > self._width:
-            self._width = strip.cell_length
-            self.call_later(self._layout_rows)
-        strip = strip.crop_extend(left, left + width, self._base)
-        selection = self.text_selection
-        if selection is not None and (span := selection.get_span(top + y)) is not None:
-            end = strip.cell_length if span[1] < 0 else span[1] - left
-            strip = select_cells(
-                strip, span[0] - left, end, self.screen.get_component_rich_style("screen--selection")
-            )
-        return strip.apply_offsets(left, top + y)
-
-    def _strip(self, line: int) -> Strip:
-        strip = self._strips.get(line)
-        if strip is not None:
-            return strip
-        chosen = line == self._cursor
-        strip = draw_line(
-            self._text(line),
-            self._base or self.rich_style,
-            pattern=self._rows.find.pattern if self._rows.find is not None else None,
-            match=self.get_component_rich_style("log--current" if chosen else "log--match"),
-            cursor=self.get_component_rich_style("log--cursor") if chosen else None,
-        )
-        if line < self._rows.known - 1:  # the last line may still grow
-            self._strips[line] = strip
-        return strip
-
-    def _text(self, line: int) -> str:
-        """Return a line, read with the rest of the page: each read lets other threads take the GIL."""
-        assert self._rows.spool is not None
-        first, texts = self._page
-        if not first <= line < first + len(texts):
-            more = 1 if self._rows.filter is not None else max(1, self.size.height)
-            first, texts = self._page = (line, self._rows.spool.read_lines(line, line + more))
-        return texts[line - first] if texts else ""
-
     # Rows and scrolling.
-
-    @property
-    def _top(self) -> int:
-        """The first visible row."""
-        return round(self.scroll_y)
 
     def _tick(self) -> None:
         """Show what the spool has now."""
@@ -391,13 +341,22 @@ class LogView(ScrollView, can_focus=True):
             self.show(self._rows.spool)
             return
         self._strips.discard(self._rows.known - 1)
-        self._page = (0, [])
+        self._read = (0, [])
         if self._rows.update():
             self.log_grew()
         self._layout_rows()
 
+    def widened(self) -> None:
+        """Scroll as far to the right as the widest line."""
+        self._layout_rows()
+
     def _layout_rows(self) -> None:
+        self._pieces = None
         size = Size(max(1, self._width), len(self._rows))
+        if (
+            self.wrapped
+        ):  # the last line can be the first of a page: how high the lines are nobody has counted
+            size = Size(1, len(self._rows) + self.scrollable_content_region.height - 1)
         room = self.scrollable_content_region.height
         if size.width == self.virtual_size.width and min(size.height, self.virtual_size.height) > room > 0:
             # Only the scroll bar's thumb changes: a new layout would repaint the whole screen at every tick.
@@ -414,6 +373,7 @@ class LogView(ScrollView, can_focus=True):
 
     def _redraw(self) -> None:
         self._strips.clear()
+        self._pieces = None
         self.refresh()
         self.post_message(self.Changed())
 
@@ -423,10 +383,12 @@ class LogView(ScrollView, can_focus=True):
         self._scroll(row)
 
     def _scroll_end(self) -> None:
-        self._scroll(len(self._rows))
+        self._scroll(self._top if self.wrapped else len(self._rows))
 
     def _scroll(self, row: int) -> None:
-        row = max(0, min(row, len(self._rows) - self.scrollable_content_region.height))
+        page = 1 if self.wrapped else self.scrollable_content_region.height
+        row = max(0, min(row, len(self._rows) - page))
+        self._pieces = None
         self._moving = True
         self.scroll_to(y=row, animate=False, immediate=True, force=True)
         self._moving = False
