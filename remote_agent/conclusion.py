@@ -56,6 +56,8 @@ def failure_message(step: str, outcome: Outcome, log: Path, *, oom_kills: int, s
     """Return one sentence for a step that failed: the last exception of the log where there is one."""
     if outcome.error:
         return f"{step} could not be started: {outcome.error}"
+    if step == "environment" and (said := builders_last_words(log)):
+        return said
     if outcome.signal is None:
         how = f"{step} failed with exit code {outcome.code}"
     else:
@@ -70,6 +72,12 @@ def failure_message(step: str, outcome: Outcome, log: Path, *, oom_kills: int, s
         if secret:
             reason = reason.replace(secret, "[secret]")
     return f"{how}: {reason}" if reason else how
+
+
+def builders_last_words(log: Path) -> str:
+    """Return what the builder of the environment said at the very end, "" when it could not speak."""
+    lines = _tail(log).splitlines()
+    return lines[-1].removeprefix("finetui: ") if lines and lines[-1].startswith("finetui: ") else ""
 
 
 def last_exception(log: Path) -> str:

@@ -137,6 +137,14 @@ def test_a_stop_while_the_environment_is_built_ends_the_builder(runs: Runs) -> N
     assert not runs.directory("r1").metrics.exists()
 
 
+def test_a_build_that_fails_is_told_in_the_builders_own_words(runs: Runs) -> None:
+    runs.launch("r1", tree_spec(environment={"name": "never", "pins": "", "late_pins": "", "probe": ["x"]}))
+    status = runs.ended("r1")
+    assert status.state == "failed"
+    assert "names no environment to build; launch the run again" in status.message
+    assert "exit code" not in status.message
+
+
 def test_the_job_sees_its_secrets_and_its_placeholders_and_no_secret_is_stored(runs: Runs) -> None:
     script = 'test ${#HF_TOKEN} = 9 && echo "{threads} {port} {output} $PYTHONUNBUFFERED $API_HOST"'
     runs.launch("r1", shell_spec(script), secrets={"HF_TOKEN": "hush-hush"})
