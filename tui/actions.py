@@ -92,7 +92,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("run.log", "6", "panel('log')", "Log", "Focus the log"),
     Action("run.checkpoints", "7", "panel('checkpoints')", "Checkpoints", "Focus the list of checkpoints"),
     Action("run.findings", "a", "findings", "Findings", "List what looked wrong, each with what to do"),
-    Action("run.copy", "Y", "copy_run", "Copy id", "Copy the run's id to the clipboard"),
+    Action("run.copy", "i", "copy_run", "Copy id", "Copy the run's id to the clipboard"),
     Action("run.back", "escape", "back", "Back", "Back to the runs, or out of the zoom", True),
     # Chat
     Action(

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from presets.check import Machine
     from tui.operations.chat import ChatSession
     from tui.operations.follow import Event, Follower
+    from tui.operations.rank_logs import RankLog
     from tui.remote.agent_client import AgentClient
     from tui.remote.ssh_ask import Ask
     from tui.state.spool import LogSpool
@@ -210,6 +211,18 @@ class Backend:
         from tui.operations.checkpoints import list_checkpoints
 
         return list_checkpoints(self.client(target), run)
+
+    def rank_logs(self, target: str, run: str) -> list[RankLog]:
+        """List the logs of a run's ranks."""
+        from tui.operations.rank_logs import list_rank_logs
+
+        return list_rank_logs(self.client(target), run)
+
+    def copy_rank_log(self, target: str, run: str, log: RankLog, spool: LogSpool | None) -> LogSpool:
+        """Bring the copy of a rank's log up to date."""
+        from tui.operations.rank_logs import copy_rank_log
+
+        return copy_rank_log(self.client(target), run, log, spool)
 
     def settings(self, target: str, run: str) -> dict[str, Any]:
         """Return the settings that a run was launched with."""

@@ -19,6 +19,7 @@ from textual.widgets import Static
 from presets.errors import FinetuiError
 from remote_agent.protocol import ENDED, Checkpoint
 from tui.messages import LogExtended, MetricsAdded, SampleTaken
+from tui.paths import data_dir, private_dir
 from tui.screens.base import Context, bindings_of, keys_of
 from tui.screens.board import KnownRun
 from tui.screens.checkpoint_list import CheckpointList
@@ -26,6 +27,7 @@ from tui.screens.findings import Findings
 from tui.screens.machine import MachineGauges
 from tui.screens.panels import Panel, PanelDeck
 from tui.screens.problem import ProblemScreen
+from tui.screens.rank_logs import RankLogs
 from tui.screens.run_actions import RunActions
 from tui.screens.run_text import heading, progress, troubles
 from tui.screens.wording import plural, short_id
@@ -63,6 +65,7 @@ class RunScreen(RunActions):
         self._spool: LogSpool | None = None
         self._status_timer: Timer | None = None
         self._findings = Findings()
+        self._ranks = RankLogs(self)
 
     def heading(self) -> Content:
         """Return the title line."""
@@ -95,7 +98,7 @@ class RunScreen(RunActions):
             Panel("grad", "Grad", charts["grad"], key="3", bare=True),
             Panel("speed", "Tok/s", charts["speed"], key="4", bare=True),
             Panel("checkpoints", "Checkpoints", CheckpointList(), key="7"),
-            Panel("log", "Log", LogPanel(), key="6"),
+            Panel("log", "Log", LogPanel(when=self._metrics.when), key="6"),
             action="panel",
             small=(100, 30),
         )
@@ -126,6 +129,7 @@ class RunScreen(RunActions):
     def _tick(self) -> None:
         if seen(self):
             self._show_status()
+            self._ranks.follow()
 
     def on_resize(self, event: events.Resize) -> None:
         """Draw the bar for the new width."""
@@ -185,12 +189,28 @@ class RunScreen(RunActions):
         if message.in_clipboard:
             self.notify(f"Copied {plural(message.lines, 'line')}")
             return
-        path = Path(f"finetui-{short_id(self._known.run)}-log.txt").absolute()
+        path = data_dir() / "copies" / f"{self._known.run}-{time.strftime('%Y%m%d-%H%M%S')}.txt"
         self.in_background(
             "save the lines",
             partial(_save, path, message.text),
             lambda _: self.notify(f"Too long to copy; saved as {path}"),
         )
+
+    def on_log_view_rank_asked(self) -> None:
+        """Show the log of the next rank, or that of all again."""
+        if not self.context.board.stale(self._known):
+            self._ranks.next(self._known)
+        else:
+            self.notify(f"{self._known.target} is not connected", severity="warning")
+
+    def show_log(self, spool: LogSpool | None, title: str = "") -> None:
+        """Show this log (None: the run's own), named in the frame."""
+        self.query_one(LogPanel).view.show(spool or self._spool)
+        self.query_one(PanelDeck).panel("log").border_title = f"6 Log {title}".rstrip()
+
+    def log_grew(self) -> None:
+        """The log that is shown has more lines."""
+        self.query_one(LogPanel).view.log_grew()
 
     def on_checkpoint_list_picked(self) -> None:
         """Enter on a checkpoint chats with it."""
@@ -316,6 +336,7 @@ def _write(static: Static, text: Content) -> None:
 
 def _save(path: Path, text: str) -> None:
     try:
+        private_dir(path.parent)
         path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise FinetuiError(f"can't write {path}", cause=error.strerror or str(error)) from error
