@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,9 +14,8 @@ import pytest
 
 from presets import demo
 from remote_agent.places import Places
-from tests.fakes.agent_processes import end_agentd
 from tests.fakes.agent_runs import Runs
-from tests.fakes.pod import end_runs
+from tests.fakes.pod import pod_places
 from tests.fakes.proxy import FaultyProxy
 from tests.fakes.sshd import Laptop, PrivateSshd
 from tests.fakes.waiting import wait_for
@@ -28,12 +25,8 @@ pytestmark = [pytest.mark.trainer, pytest.mark.slow, pytest.mark.timeout(1200)]
 
 @pytest.fixture
 def places(tmp_path: Path, trainer_python: Path, environments_dir: Path) -> Iterator[Places]:
-    runtime = Path(tempfile.mkdtemp(prefix="finetui-test-"))
-    places = Places(tmp_path / "pod-state", runtime, environments_dir)
-    yield places
-    end_agentd(places)
-    end_runs(places)
-    shutil.rmtree(runtime, ignore_errors=True)
+    with pod_places(tmp_path / "pod-state", environments_dir) as places:
+        yield places
 
 
 @pytest.fixture

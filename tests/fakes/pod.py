@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import signal
 import tempfile
@@ -29,13 +30,22 @@ def laptop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Laptop:
 @pytest.fixture
 def places(tmp_path: Path) -> Iterator[Places]:
     """Where the pod's agent keeps its things; nothing of it lives on after the test."""
-    # A unix socket's path may have 107 bytes; tmp_path can be longer.
+    with pod_places(tmp_path / "pod-state", tmp_path / "environments") as places:
+        yield places
+
+
+@contextlib.contextmanager
+def pod_places(state: Path, environments: Path) -> Iterator[Places]:
+    """Give places of an agent, and end everything that lives there."""
+    # A unix socket's path may have 107 bytes; a test's own folder can be longer.
     runtime = Path(tempfile.mkdtemp(prefix="finetui-test-"))
-    places = Places(tmp_path / "pod-state", runtime, tmp_path / "environments")
-    yield places
-    end_agentd(places)
-    end_runs(places)
-    shutil.rmtree(runtime, ignore_errors=True)
+    places = Places(state, runtime, environments)
+    try:
+        yield places
+    finally:
+        end_agentd(places)
+        end_runs(places)
+        shutil.rmtree(runtime, ignore_errors=True)
 
 
 def end_runs(places: Places) -> None:

@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,11 +14,10 @@ import pytest
 
 from remote_agent.places import Places
 from remote_agent.protocol import NO_SPACE
-from tests.fakes.agent_processes import end_agentd
 from tests.fakes.agent_runs import Runs
 from tests.fakes.faulty_pod import FaultyPod, chatty_spec
 from tests.fakes.following import Following
-from tests.fakes.pod import end_runs
+from tests.fakes.pod import pod_places
 from tests.fakes.waiting import wait_for
 from tui.errors import FinetuiError, RemoteError
 from tui.remote import transfer
@@ -40,12 +38,8 @@ def places(tmp_path: Path) -> Iterator[Places]:
     )
     if mounted.returncode != 0:
         pytest.skip(f"mounting is not allowed here: {mounted.stderr.decode()}")
-    runtime = Path(tempfile.mkdtemp(prefix="finetui-test-"))
-    places = Places(volume / "state", runtime, tmp_path / "environments")
-    yield places
-    end_agentd(places)
-    end_runs(places)
-    shutil.rmtree(runtime, ignore_errors=True)
+    with pod_places(volume / "state", tmp_path / "environments") as places:
+        yield places
     subprocess.run(["umount", "-l", volume], check=True)
 
 

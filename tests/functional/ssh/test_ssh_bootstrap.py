@@ -97,7 +97,7 @@ def test_the_second_connect_is_a_single_command(sshd: PrivateSshd) -> None:
 
 def test_the_target_does_the_same(sshd: PrivateSshd, places: Places) -> None:
     with targets.connect(sshd.address) as client:
-        assert client.hello.build == BUILD.name
+        assert client.hello.build == build_agent().name
         assert client.hello.state_dir == str(places.state)
 
 
