@@ -252,8 +252,8 @@ def main(arguments: list[str]) -> int:
 def _try(guard: Guard) -> bool:
     try:
         return guard.tick()
-    except OSError as error:
-        # A volume that is away for a moment must not end the guard.
+    except (OSError, AgentError) as error:
+        # A volume that is away for a moment, or a run of a newer build, must not end the guard.
         os.write(2, f"guard: {error}\n".encode())
         return True
 

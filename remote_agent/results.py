@@ -14,12 +14,14 @@ from pathlib import Path
 
 from remote_agent import checkpoints
 from remote_agent.documents import read_json, write_json
+from remote_agent.errors import AgentError
 from remote_agent.hashes import Hashes
 from remote_agent.job_spec import parse
+from remote_agent.metrics_tail import newest_first
 from remote_agent.places import Places
 from remote_agent.runs import RunDirectory, existing_run
 
-_WEIGHTS = ("*.safetensors", "*.bin", "*.pt", "*.gguf")
+_WEIGHTS = (".safetensors", ".bin", ".pt", ".gguf")
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,9 @@ def acknowledge(places: Places, run: str, held: Mapping[str, str], hashes: Hashe
     differs = tuple(
         path for path, sha256 in sorted(held.items()) if hashes.of(places, str(base / path))[0] != sha256
     )
-    missing = tuple(path for path in results_of(directory) if path not in held)
+    lacking = [[path for path in files if path not in held] for files in results_of(directory)]
+    fewest = min((len(paths) for paths in lacking), default=0)
+    missing = next((tuple(paths) for paths in lacking if len(paths) == fewest), ())
     found = Comparison(missing, differs)
     if found.safe:
         manifest = hashlib.sha256(json.dumps(held, sort_keys=True).encode()).hexdigest()
@@ -59,19 +63,22 @@ def acknowledge(places: Places, run: str, held: Mapping[str, str], hashes: Hashe
     return found
 
 
-def results_of(directory: RunDirectory) -> list[str]:
-    """Return the files without which the training was in vain, as paths below the run.
+def results_of(directory: RunDirectory) -> list[list[str]]:
+    """Return the sets of files of which one is enough, as paths below the run; [] when nothing was made.
 
-    The final model where there is one, else the newest complete checkpoint.
+    The final model, or the checkpoint of the last step, which is the same with what a resume needs; where
+    there is no final model, the newest complete checkpoint. Raises AgentError for a spec that can't be read.
     """
-    if any(any(directory.output.glob(pattern)) for pattern in _WEIGHTS):
-        return _below(directory, [path for path in directory.output.iterdir() if path.is_file()])
-    spec = read_json(directory.spec)
-    whole = [found for found in checkpoints.in_run(directory, parse(spec).ranks) if found.complete]
-    if not whole:
-        return []
-    newest = Path(max(whole, key=lambda found: found.step).path)
-    return _below(directory, [path for path in newest.rglob("*") if path.is_file()])
+    final = [path for path in _files(directory.output, deep=False) if path.suffix in _WEIGHTS]
+    spec = parse(read_json(directory.spec))
+    whole = [found for found in checkpoints.in_run(directory, spec.ranks) if found.complete]
+    newest = max(whole, key=lambda found: found.step, default=None)
+    enough = []
+    if final:
+        enough.append(_below(directory, _files(directory.output, deep=False)))
+    if newest is not None and (not final or newest.step == _last_step(directory)):
+        enough.append(_below(directory, _files(Path(newest.path), deep=True)))
+    return enough
 
 
 def is_safe(directory: RunDirectory) -> bool:
@@ -80,11 +87,25 @@ def is_safe(directory: RunDirectory) -> bool:
     if marker is not None and marker.get("attempt") == _attempt(directory):
         return True
     kind = (read_json(directory.spec) or {}).get("kind", "train")
-    return kind != "train" or not results_of(directory)
+    try:
+        return kind == "serve" or not results_of(directory)
+    except AgentError:
+        return False
 
 
 def _attempt(directory: RunDirectory) -> int:
     return int((read_json(directory.proc) or {}).get("attempt") or 1)
+
+
+def _last_step(directory: RunDirectory) -> object:
+    return next((record["step"] for record in newest_first(directory.metrics) if "step" in record), None)
+
+
+def _files(folder: Path, *, deep: bool) -> list[Path]:
+    try:
+        return [path for path in (folder.rglob("*") if deep else folder.iterdir()) if path.is_file()]
+    except OSError:
+        return []
 
 
 def _below(directory: RunDirectory, paths: list[Path]) -> list[str]:

@@ -103,8 +103,7 @@ def trained(runs: Runs, run: str = "r1") -> None:
 
 def acknowledge(runs: Runs, run: str = "r1") -> None:
     """Have the laptop say that it holds the results."""
-    directory = runs.directory(run)
-    held = {path: sha256(directory.path / path) for path in results.results_of(directory)}
+    held = held_by_laptop(runs, run)
     assert results.acknowledge(runs.places, run, held, Hashes()).safe
 
 
@@ -277,20 +276,42 @@ def test_a_disk_that_fills_up_is_warned_of(runs: Runs, api: PodApi, monkeypatch:
     assert api.actions == []
 
 
+def held_by_laptop(runs: Runs, run: str = "r1", which: int = 0) -> dict[str, str]:
+    directory = runs.directory(run)
+    return {path: sha256(directory.path / path) for path in results.results_of(directory)[which]}
+
+
 def test_results_are_compared_by_hash(runs: Runs) -> None:
     trained(runs)
     directory, hashes = runs.directory("r1"), Hashes()
-    held = {path: sha256(directory.path / path) for path in results.results_of(directory)}
+    held = held_by_laptop(runs)
     assert list(held) == ["output/model.safetensors"]
     wrong = results.acknowledge(runs.places, "r1", {**held, "output/model.safetensors": "0" * 64}, hashes)
     assert wrong.differs == ("output/model.safetensors",)
-    assert results.acknowledge(runs.places, "r1", {}, hashes).missing == ("output/model.safetensors",)
+    assert results.acknowledge(runs.places, "r1", {}, hashes).missing
     assert not results.is_safe(directory)
     assert results.acknowledge(runs.places, "r1", held, hashes).safe
     assert results.is_safe(directory)
     record = json.loads(directory.proc.read_text())
     directory.proc.write_text(json.dumps({**record, "attempt": 2}))
     assert not results.is_safe(directory), "a resume makes new results"
+
+
+def test_the_checkpoint_of_the_last_step_is_as_good_as_the_final_model(runs: Runs) -> None:
+    trained(runs)
+    directory = runs.directory("r1")
+    held = held_by_laptop(runs, which=1)
+    assert all(path.startswith("output/checkpoint-3/") for path in held)
+    assert results.acknowledge(runs.places, "r1", held, Hashes()).safe
+    directory.safe.unlink()
+    (directory.output / "checkpoint-3").rename(directory.output / "checkpoint-2")
+    assert len(results.results_of(directory)) == 1, "one from an earlier step is not"
+
+
+def test_a_run_that_made_nothing_has_nothing_to_lose(runs: Runs) -> None:
+    runs.launch("r1", tree_spec(steps=[{"name": "train", "argv": ["false"]}]))
+    assert runs.ended("r1").state == "failed"
+    assert results.is_safe(runs.directory("r1"))
 
 
 def test_over_the_wire_with_every_process_killed(runs: Runs, places: Places, api: PodApi) -> None:
