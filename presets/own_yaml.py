@@ -102,7 +102,10 @@ def read_own(document: Document, folder: Path) -> dict[str, Setting]:
     if _is_count(keys.get("val_size")):
         raw["val_size"] = keys["val_size"]
     settings["trainer_args"] = Setting("trainer_args", raw, document.source)
-    settings["why"] = Setting("why", f"Your own LLaMA-Factory file {document.source}.", document.source)
+    why = f"Your own LLaMA-Factory file {document.source}."
+    if "zero_stage" in settings:
+        why += " Of its DeepSpeed file, stage and offload are taken; the rest is finetui's of the same stage."
+    settings["why"] = Setting("why", why, document.source)
     if keys.get("eval_dataset") and not keys.get("val_size"):
         raise InvalidInput(
             f"{document.where('eval_dataset')}: a dataset of its own for evaluation is not supported.",

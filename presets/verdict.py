@@ -31,7 +31,8 @@ _WAYS: tuple[dict[str, object], ...] = (
     {"method": "qlora", "quantization_bit": 4, "zero_stage": None, "micro_batch": 1},
     {"zero_stage": 3, "offload_optimizer": True, "offload_param": True},
 )
-_RESET_BY_METHOD = {"offload_optimizer": False, "offload_param": False}
+#: Adapters need no offload, and learn with a tenfold rate.
+_WITH_ADAPTERS = {"offload_optimizer": False, "offload_param": False, "learning_rate": 1e-4}
 
 
 def judge(need: Estimate, vram_bytes: int) -> Verdict:
@@ -53,7 +54,7 @@ def what_fits(spec: RunSpec, arch: Architecture, gpus: int, vram_bytes: int) -> 
 def _others(spec: RunSpec) -> list[tuple[dict[str, object], RunSpec]]:
     found = []
     for way in _WAYS:
-        keys = {**_RESET_BY_METHOD, **way} if "method" in way else way
+        keys = {**_WITH_ADAPTERS, **way} if "method" in way and spec.method in ("full", "freeze") else way
         changed = {key: value for key, value in keys.items() if getattr(spec, key) != value}
         other = msgspec.structs.replace(spec, **changed)
         if changed and _is_sound(other):
@@ -71,4 +72,6 @@ def _is_sound(spec: RunSpec) -> bool:
 
 def _typed(value: object) -> str:
     """Return a value as ``--set`` reads it."""
+    if isinstance(value, float):
+        return f"{value:g}"
     return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)

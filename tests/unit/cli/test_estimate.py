@@ -82,3 +82,13 @@ def test_the_names_that_nvml_gives_are_known(name: str, vram_gib: int) -> None:
 def test_an_unknown_card_offers_the_nearest() -> None:
     with pytest.raises(InvalidInput, match="RTX 4090"):
         card("RTX 4091")
+
+
+def test_every_way_that_is_named_is_accepted_and_fits() -> None:
+    without = ["offload_optimizer=false", "zero_stage=2"]
+    fit = estimate_preset("mistral-7b-instruct-full", without, "RTX 4090", 2)
+    assert fit.verdict == "no"
+    assert any("method=qlora" in way for way in fit.ways)
+    for way in fit.ways:
+        sets = [*without, *(item for item in way.split() if item != "--set")]
+        assert estimate_preset("mistral-7b-instruct-full", sets, "RTX 4090", 2).fits, way
