@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,10 +18,13 @@ from tests.fakes.runpod import Fault, RealClock, RunPodServer, Store, Timings
 from tests.fakes.runpod.backing import SshdBacking
 from tests.fakes.sshd import require_sshd
 from tests.fakes.waiting import wait_for
+from tui.operations.launch import launch_folder
 from tui.operations.targets import connect
 from tui.paths import config_dir
 from tui.state.history import History
 from tui.state.run_id import new_run_id
+
+TREE = str(Path(__file__).parents[2] / "fakes" / "trainer_tree.py")
 
 
 @pytest.fixture
@@ -49,6 +53,25 @@ def guard_reaches_the_fake(server: RunPodServer, backing: SshdBacking) -> None:
 
 def create(*more: str) -> list[str]:
     return ["pods", "create", "--preset", "demo", "--gpu", "rtx 4090", *more]
+
+
+def launch(target: str, folder: Path, *options: str) -> str:
+    folder.mkdir()
+    (folder / "settings.yaml").write_text("a: 1\n")
+    job = {
+        "schema": 1,
+        "kind": "train",
+        "preset": "fake",
+        "model": "none",
+        "trainer": "fake",
+        "ranks": 1,
+        "environment": None,
+        "steps": [{"name": "train", "argv": [sys.executable, TREE, *options], "env": {}}],
+        "resume": {"step": "train", "argv": ["--resume", "{checkpoint}"]},
+        "config": {},
+    }
+    with connect(target) as client:
+        return launch_folder(client, job, folder).run
 
 
 def test_from_nothing_to_an_agent_and_back(server: RunPodServer, store: Store, backing: SshdBacking) -> None:
@@ -148,6 +171,40 @@ def test_a_live_run_keeps_its_pod(server: RunPodServer, store: Store) -> None:
     assert pod in store.pods
     assert finetui("pods", "terminate", pod, "--force").code == 0
     assert store.pods == {}
+
+
+def test_a_run_ends_and_its_pod_ends_itself_while_nobody_is_connected(
+    server: RunPodServer, store: Store, tmp_path: Path
+) -> None:
+    done = finetui("pods", "create", "--preset", "demo", "--json")
+    assert done.code == 0, done.err
+    pod = done.json
+    target = pod["target"]
+    guard = {
+        "actions": {"finished_detached": "terminate", "finished_attached": "terminate"},
+        "warn_s": 2.0,
+        "may_be_lost": True,
+        "price_per_h": pod["price_per_h"],
+    }
+    with connect(target) as client:
+        assert client.request("guard.set", {"guard": guard})["checked"] == ""
+    run = launch(target, tmp_path / "prepared", "--steps", "200", "--step-s", "0.05")
+    (entry,) = finetui("pods", "list", "--json").json["pods"]
+    assert (entry["runs"], entry["orphan"]) == ([run], False)
+    status = finetui("status", run, "--json").json
+    assert (status["total"], status["target"]) == (200, target)
+    wait_for(lambda: pod["pod"] not in store.pods, "the pod's own end", timeout_s=120)
+    own = [
+        seen
+        for seen in server.seen
+        if seen.headers.get("User-Agent", "").startswith("finetui/") and seen.method == "POST"
+    ]
+    assert own, "the guard asked, with the pod's own key"
+    assert store.account_key not in own[0].headers["Authorization"]
+    gone = finetui("status", run)
+    assert gone.code == 3
+    assert "is gone" in gone.err
+    assert finetui("pods", "list", "--json").json["pods"] == []
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
