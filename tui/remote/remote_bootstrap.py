@@ -7,7 +7,6 @@ looks for a Python and a folder, and the agent goes up as one file, checked befo
 from __future__ import annotations
 
 import secrets
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -16,6 +15,7 @@ from tui.remote.bootstrap import AgentBuild, check_protocol, read_answer
 from tui.remote.remote_scripts import LOADER, PROBE, START, UPLOAD, answers, script_input
 from tui.remote.ssh import SshMachine
 from tui.remote.ssh_link import SshLink
+from tui.remote.time_limit import time_limit
 
 #: A cold network volume and a loaded pod take long to start an interpreter.
 START_TIMEOUT_S = 60.0
@@ -116,19 +116,11 @@ def _start(machine: SshMachine, build: str) -> tuple[SshLink, bytes] | None:
     """Return a running relay and the bytes after its marker line, or None when the build is not there."""
     marker = secrets.token_hex(16)
     link = machine.open_link(LOADER)
-    late = threading.Event()
-
-    def give_up() -> None:
-        # A login shell that hangs must not hang us: closing the link ends the read below.
-        late.set()
-        link.close()
-
-    limit = threading.Timer(START_TIMEOUT_S, give_up)
-    limit.daemon = True
-    limit.start()
     try:
-        link.write(script_input(START, marker, build))
-        answer, rest = read_answer(link, marker, machine.where)
+        # A login shell that hangs must not hang us: closing the link ends the read.
+        with time_limit(START_TIMEOUT_S, link.close) as late:
+            link.write(script_input(START, marker, build))
+            answer, rest = read_answer(link, marker, machine.where)
         if answer is None:
             code = None if late.is_set() else link.exit_code(2.0)
             raise _no_answer(machine, code, rest, link.last_words().encode())
@@ -141,8 +133,6 @@ def _start(machine: SshMachine, build: str) -> tuple[SshLink, bytes] | None:
     except BaseException:
         link.close()
         raise
-    finally:
-        limit.cancel()
     link.close()
     return None
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import paramiko
@@ -15,6 +14,7 @@ from tui.remote.ssh_config import Own, parse_address
 from tui.remote.ssh_dial import CHANNEL_TIMEOUT_S, Route, dial
 from tui.remote.ssh_forward import Forward
 from tui.remote.ssh_link import SshLink
+from tui.remote.time_limit import time_limit
 
 RUN_TIMEOUT_S = 60.0
 #: Output of one short command; more is a command that should not be run this way.
@@ -45,7 +45,8 @@ class SshMachine:
         """Start ``command`` through the login shell, no terminal; raises Unreachable or RemoteError."""
         channel = self._open_session()
         try:
-            with self._deadline(CHANNEL_TIMEOUT_S):
+            # paramiko waits for the answer to this without a limit.
+            with time_limit(CHANNEL_TIMEOUT_S, self.close):
                 channel.exec_command(command)
         except (paramiko.SSHException, OSError, EOFError) as error:
             raise self._lost(error) from error
@@ -60,22 +61,15 @@ class SshMachine:
         ``timeout_s`` or prints more than 4 MiB.
         """
         link = self.open_link(command)
-        late = threading.Event()
-
-        def expire() -> None:
-            late.set()
-            link.close()
-
-        timer = threading.Timer(timeout_s, expire)
-        timer.daemon = True
-        timer.start()
         try:
-            feeder = threading.Thread(target=_feed, args=(link, stdin), name="finetui-ssh-stdin", daemon=True)
-            feeder.start()
-            out = _collect(link)
-            code = link.exit_code(timeout_s)
+            with time_limit(timeout_s, link.close) as late:
+                feeder = threading.Thread(
+                    target=_feed, args=(link, stdin), name="finetui-ssh-stdin", daemon=True
+                )
+                feeder.start()
+                out = _collect(link)
+                code = link.exit_code(timeout_s)
         finally:
-            timer.cancel()
             link.close()
         if late.is_set():
             raise RemoteError(
@@ -124,17 +118,6 @@ class SshMachine:
             cause=reason,
             remedy="check the network and try again",
         )
-
-    @contextlib.contextmanager
-    def _deadline(self, seconds: float) -> Iterator[None]:
-        """Cut the connection if the body takes longer: paramiko waits for some replies without a limit."""
-        timer = threading.Timer(seconds, self.close)
-        timer.daemon = True
-        timer.start()
-        try:
-            yield
-        finally:
-            timer.cancel()
 
 
 def connect(address: str, ask: Ask, *, host_key_alias: str = "", identity: Path | None = None) -> SshMachine:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tests.fakes.ssh_client import refused
 from tests.fakes.sshd import Laptop, PrivateSshd
+from tui.errors import RemoteError
 from tui.remote import ssh
 from tui.remote.ssh_ask import nobody_to_ask
 
@@ -20,6 +21,15 @@ def test_a_command_runs_with_its_input_its_output_and_its_exit_code(sshd: Privat
     code, out, err = machine.run("cat; echo oops >&2; exit 3", data)
     assert (code, out, err) == (3, data, b"oops")
     assert machine.run("kill -9 $$")[0] == -1
+
+
+def test_a_command_that_does_not_end_or_never_stops_printing_is_given_up(machine: ssh.SshMachine) -> None:
+    for command, timeout_s in (("sleep 60", 0.3), ("yes", 30.0)):
+        start = time.monotonic()
+        with pytest.raises(RemoteError):
+            machine.run(command, timeout_s=timeout_s)
+        assert time.monotonic() - start < 15.0
+    assert machine.run("echo still here")[1] == b"still here\n"
 
 
 def test_the_cipher_is_aes_gcm_and_the_socket_is_ours(sshd: PrivateSshd, closing) -> None:
