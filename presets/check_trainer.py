@@ -53,15 +53,11 @@ _GATED = ("meta-llama/", "google/gemma")
 def check_trainer(spec: RunSpec) -> list[Finding]:
     """Return what is wrong between the spec and the trainer's pinned version; needs no data, no machine."""
     shape = architecture(spec)
-    return [
-        *_raw_keys(spec),
-        *_raw_pairs(spec),
-        *_template(spec),
-        *_kernels(spec, shape),
-        *_experts(spec, shape),
-        *_gated(spec),
-        *_rate(spec),
-    ]
+    findings = [*_experts(spec, shape), *_gated(spec), *_rate(spec)]
+    if spec.trainer == "llamafactory":
+        # Another trainer has other keys, templates and kernels.
+        findings += [*_raw_keys(spec), *_raw_pairs(spec), *_template(spec), *_kernels(spec, shape)]
+    return findings
 
 
 def _raw_keys(spec: RunSpec) -> Iterator[Finding]:
