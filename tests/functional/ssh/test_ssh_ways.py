@@ -8,6 +8,8 @@ import threading
 import time
 from pathlib import Path
 
+import pytest
+
 from tests.fakes.ssh_client import refused
 from tests.fakes.sshd import Laptop, PrivateSshd
 from tui.errors import RemoteError
