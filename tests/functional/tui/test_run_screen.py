@@ -224,3 +224,35 @@ def test_a_log_that_was_hidden_is_followed_when_it_is_shown(agent: ScriptedAgent
         await user.sees("one more", "following")
 
     drive(agent, scenario, size=(80, 24), open_run=RUN)
+
+
+def test_the_sparkline_of_an_earlier_session_is_drawn_while_the_machine_is_away(agent: ScriptedAgent) -> None:
+    agent.add(RUN, "finished")
+    agent.train(RUN, 1, 160)
+
+    async def look(user: Driver) -> None:
+        await user.sees("step 160/160")
+        await user.until(lambda: user.app.context.board.metrics_of(RUN).newest.get("step") == 160)
+
+    drive(agent, look, open_run=RUN)
+    agent.drop("the pod is gone")
+
+    async def offline(user: Driver) -> None:
+        await user.sees("AAA", "▁▁▁", "█")
+
+    drive(agent, offline)
+
+
+@pytest.mark.slow
+def test_a_hundred_thousand_points_are_drawn(agent: ScriptedAgent) -> None:
+    agent.add(RUN)
+    line = '{"event": "log", "t": %d.0, "step": %d, "total": 100000, "loss": %.5f, "lr": 1e-4}\n'
+    agent.runs[RUN].metrics = "".join(line % (n, n, 100 / (n + 1)) for n in range(1, 100_001)).encode()
+
+    async def scenario(user: Driver) -> None:
+        await user.until(
+            lambda: user.app.context.board.metrics_of(RUN).newest.get("step") == 100_000, deadline_s=60
+        )
+        await user.sees("step 100,000")
+
+    drive(agent, scenario, open_run=RUN)
