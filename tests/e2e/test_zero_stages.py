@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import os
+import pickle
 import shutil
 import subprocess
 import time
+import zipfile
+from collections import OrderedDict
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +33,8 @@ ONE_RANK = [
     for stage, launcher in ((1, "torchrun"), (2, "deepspeed"), (3, "torchrun"))
     for method in ("full", "lora")
 ]
+#: The case that asks LLaMA-Factory for its plot; the others do without matplotlib.
+PLOTTED = (2, "full")
 DEADLINE_S = 300.0
 
 
@@ -99,6 +105,8 @@ def one_rank_runs(
 
     def train(stage: int, method: str, launcher: str) -> Run:
         sets = [f"zero_stage={stage}", f"method={method}", f"launcher={launcher}", f"max_steps={STEPS}"]
+        if (stage, method) == PLOTTED:
+            sets.append("trainer_args.plot_loss=true")
         path = folder / f"{stage}-{method}"
         run = make_run(path, trainer_python, model, *sets, "save_steps=4", "logging_steps=1", "warmup=0")
         run.wait(run.start(step_named(run.prepared, "train")))
@@ -118,6 +126,30 @@ def missing_from_checkpoint(path: Path, ranks: int) -> list[str]:
     names = ["trainer_state.json", "latest", "scheduler.pt"]
     missing = [name for name in names if not (path / name).exists()]
     return missing if shards == ranks else [*missing, f"{ranks - shards} optimizer shards"]
+
+
+class Anything:
+    """Stands for every class that a checkpoint names: reading one needs no torch."""
+
+    def __init__(self, *arguments: Any) -> None:
+        self.arguments = arguments
+
+
+class CheckpointReader(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        return OrderedDict if name == "OrderedDict" else Anything
+
+    def persistent_load(self, pid: Any) -> None:
+        return None
+
+
+def zero_stage_of(checkpoint: Path) -> int:
+    """The stage that DeepSpeed itself wrote beside the optimizer's state."""
+    (shard,) = checkpoint.glob("global_step*/*_optim_states.pt")
+    with zipfile.ZipFile(shard) as archive:
+        (name,) = [name for name in archive.namelist() if name.endswith("/data.pkl")]
+        document = CheckpointReader(io.BytesIO(archive.read(name))).load()
+    return int(document["optimizer_state_dict"]["zero_stage"].arguments[0])
 
 
 @pytest.mark.parametrize(("stage", "method", "launcher"), ONE_RANK)
@@ -143,11 +175,8 @@ def test_one_rank_trains_and_saves(
         assert missing_from_checkpoint(run.path / "output" / f"checkpoint-{step}", ranks=1) == []
     weights = "adapter_model.safetensors" if method == "lora" else "model.safetensors"
     assert (run.path / "output" / f"checkpoint-{STEPS}" / weights).exists()
-    assert (
-        f"ZeRO-{stage}" in (run.path / "log").read_text()
-        or stage
-        == json.loads((run.path / "prepared" / "deepspeed.json").read_text())["zero_optimization"]["stage"]
-    )
+    assert (run.path / "output" / "training_loss.png").exists() == ((stage, method) == PLOTTED)
+    assert zero_stage_of(run.path / "output" / f"checkpoint-{STEPS}") == stage
 
 
 @pytest.mark.parametrize("method", ["full", "lora"])

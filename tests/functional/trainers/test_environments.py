@@ -20,6 +20,7 @@ import pytest
 from remote_agent import environments
 from remote_agent.environment_installer import UV_PIN
 from remote_agent.environment_progress import InstallProgress
+from remote_agent.places import Places
 
 REPOSITORY = Path(__file__).parents[3]
 UNREACHABLE = "http://127.0.0.1:9/simple"
@@ -113,6 +114,10 @@ def test_a_build_installs_pins_and_late_pins_and_the_next_run_finds_it(machine: 
     code, said = machine.build(second)
     assert (code, said) == (0, "")
     assert environment_of(second) == place
+
+    places = Places.from_environment(machine.environ)
+    assert environments.find(second, places, machine.environ) == place
+    assert environments.find(machine.run("R3", pins="other==1.0"), places, machine.environ) is None
 
 
 def test_byte_code_is_written_whatever_the_image_says(machine: Machine) -> None:
