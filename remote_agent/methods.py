@@ -223,10 +223,20 @@ def _spec(request: Call) -> Result:
 
 
 def _drop_optimizers(request: Call) -> Result:
+    freed = retention.drop_optimizers(request.places, request.params["run"], _steps(request))
+    return Result({"freed_bytes": freed})
+
+
+def _delete_checkpoints(request: Call) -> Result:
+    freed = retention.delete_checkpoints(request.places, request.params["run"], _steps(request))
+    return Result({"freed_bytes": freed})
+
+
+def _steps(request: Call) -> list[int]:
     steps = request.params["steps"]
     if not steps or any(type(step) is not int for step in steps):
         raise AgentError(INVALID_PARAMS, "steps: not a list of numbers")
-    return Result({"freed_bytes": retention.drop_optimizers(request.places, request.params["run"], steps)})
+    return list(steps)
 
 
 def _checkpoints(request: Call) -> Result:
@@ -350,6 +360,7 @@ METHODS: dict[str, Method] = {
     "run.delete": Method(_RUN, slow=_delete),
     "run.spec": Method(_RUN, slow=_spec),
     "ckpt.list": Method(_RUN, slow=_checkpoints),
+    "ckpt.delete": Method({**_RUN, "steps": (list, REQUIRED)}, slow=_delete_checkpoints),
     "ckpt.drop_optimizers": Method({**_RUN, "steps": (list, REQUIRED)}, slow=_drop_optimizers),
     "blob.have": Method({"sha256": (list, REQUIRED)}, slow=_blob_have),
     "blob.put": Method({"sha256": (str, REQUIRED), "o": (int, 0), "size": (int, REQUIRED)}, task=_blob_put),

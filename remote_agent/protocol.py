@@ -24,6 +24,7 @@ Methods (params -> result). Every mutating one is idempotent: a lost reply means
 ``run.delete``     run                                          freed_bytes
 ``run.spec``       run                                          the spec as launched
 ``ckpt.list``      run                                          [Checkpoint]
+``ckpt.delete``    run, steps [..]                              freed_bytes
 ``ckpt.drop_optimizers`` run, steps [..]                        freed_bytes
 ``blob.have``      sha256 [..]                                  {sha256: bytes held, -1 when whole}
 ``blob.put``       sha256, o, size + payload                    held (bytes; equals size when verified)

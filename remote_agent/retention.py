@@ -1,7 +1,8 @@
-"""Makes room in an ended run: optimizer states of old checkpoints go, their weights stay."""
+"""Makes room in an ended run: whole checkpoints go, or their optimizer states while the weights stay."""
 
 from __future__ import annotations
 
+import secrets as randomness
 import shutil
 from pathlib import Path
 
@@ -48,6 +49,35 @@ def drop_optimizers(places: Places, run: str, steps: list[int], *, proc: Proc = 
             return sum(_drop(path) for path in chosen)
         except OSError as error:
             raise from_os_error(error, f"remove optimizer states of {run}") from error
+
+
+def delete_checkpoints(places: Places, run: str, steps: list[int], *, proc: Proc = Proc()) -> int:  # noqa: B008
+    """Remove the checkpoints at ``steps`` and return the bytes that were freed; one that is gone is none.
+
+    Raises AgentError when the run has not ended.
+    """
+    directory = existing_run(places, run)
+    with changing(places, run):
+        if run_status(places, directory, proc).state not in ENDED:
+            raise AgentError(
+                CONFLICT, f"the run {run} has not ended", remedy=f"stop it first: finetui stop {run}"
+            )
+        folders = dict(checkpoints.folders(directory.output))
+        try:
+            return sum(_bury(places, run, folders[step]) for step in dict.fromkeys(steps) if step in folders)
+        except OSError as error:
+            raise from_os_error(error, f"delete a checkpoint of {run}") from error
+
+
+def _bury(places: Places, run: str, checkpoint: Path) -> int:
+    """Out of the run at once, so that half a checkpoint is never seen there."""
+    places.trash.mkdir(exist_ok=True)
+    grave = places.trash / f"{run}-{checkpoint.name}-{randomness.token_hex(4)}"
+    freed = disk_bytes(checkpoint)
+    checkpoint.rename(grave)
+    sync_directory(checkpoint.parent)
+    shutil.rmtree(grave, ignore_errors=True)
+    return freed
 
 
 def _choose(directory: RunDirectory, steps: list[int]) -> list[Path]:

@@ -122,7 +122,9 @@ ACTIONS: tuple[Action, ...] = (
     Action("compare.back", "escape", "back", "Back", "Back to the runs", True),
     # Files
     Action("files.view", "enter", "view", "View", "Open the folder or text file", True, palette=False),
-    Action("files.download", "w", "download", "Download", "Save the file on this machine", True),
+    Action("files.download", "w", "download", "Download", "Save the file or folder on this machine", True),
+    Action("files.delete", "d", "delete", "Delete", "Delete the run or checkpoint, after asking", True),
+    Action("files.sort", "o", "sort", "Sort", "Sort by the next of name, size, newest"),
     Action("files.up", "backspace", "up", "Up", "Go to the folder above", True),
     Action("files.back", "escape", "back", "Back", "Back to the runs", True),
 )

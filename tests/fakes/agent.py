@@ -245,6 +245,15 @@ class ScriptedAgent:
         self._tell_runs()
         return {"freed_bytes": sum(item.bytes for item in gone.checkpoints)}
 
+    def _do_ckpt_delete(self, params: dict[str, Any]) -> Any:
+        run, gone = self.runs[params["run"]], set(params["steps"])
+        freed = sum(item.bytes for item in run.checkpoints if item.step in gone)
+        run.checkpoints[:] = [item for item in run.checkpoints if item.step not in gone]
+        for step in gone:
+            folder = f"runs/{params['run']}/output/checkpoint-{step}/"
+            self.files = {path: data for path, data in self.files.items() if not path.startswith(folder)}
+        return {"freed_bytes": freed}
+
     def _do_ckpt_list(self, params: dict[str, Any]) -> Any:
         return [to_wire(item) for item in self.runs[params["run"]].checkpoints]
 
@@ -260,7 +269,8 @@ class ScriptedAgent:
                 found[name] = FileEntry(
                     name, "dir" if slash else "file", 0 if slash else len(data), self.wall
                 )
-        return [to_wire(entry) for entry in found.values()]
+        after = params.get("after", "")
+        return [to_wire(found[name]) for name in sorted(found) if name > after][:5000]
 
     def _do_file_read(self, params: dict[str, Any]) -> Any:
         data = self.files[params["path"]]
@@ -300,7 +310,8 @@ class _Connection(threading.Thread):
         if method == "sub.ack":
             return
         if method == "sub.close":
-            self.subs.pop(params["sub"], None)
+            with self._agent._lock:
+                self.subs.pop(params["sub"], None)
             self._send({"id": number, "result": {}})
         elif method == "sub.open":
             self._open(number, params)

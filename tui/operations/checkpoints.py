@@ -27,8 +27,16 @@ def drop_optimizers(client: AgentClient, run: str, steps: list[int]) -> int:
 
     The newest one that can be resumed is refused. Raises RemoteError, Unreachable.
     """
-    params = {"run": run, "steps": steps}
-    result = client.request("ckpt.drop_optimizers", params, timeout_s=_REMOVING_TIMEOUT_S)
+    return _remove(client, "ckpt.drop_optimizers", run, steps)
+
+
+def delete_checkpoints(client: AgentClient, run: str, steps: list[int]) -> int:
+    """Delete checkpoints of an ended run; return the bytes freed. Raises RemoteError, Unreachable."""
+    return _remove(client, "ckpt.delete", run, steps)
+
+
+def _remove(client: AgentClient, method: str, run: str, steps: list[int]) -> int:
+    result = client.request(method, {"run": run, "steps": steps}, timeout_s=_REMOVING_TIMEOUT_S)
     freed = result.get("freed_bytes") if isinstance(result, dict) else None
     if type(freed) is not int:
         raise RemoteError("the agent's answer is malformed", cause="no freed_bytes")

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 Post = Callable[[Any], object]
 Connect = Callable[[str], "AgentClient"]
+#: Told (bytes done, bytes in all).
+OnBytes = Callable[[int, int], None]
 
 #: Metric bytes in one message: parsed on the event loop in about 5 ms.
 METRICS_CHUNK_BYTES = 64 * 1024
@@ -290,11 +292,30 @@ class Backend:
 
         return read_file(self.client(target), path, max_bytes)
 
-    def download(self, target: str, path: str, to: Path) -> int:
+    def download_file(self, target: str, path: str, to: Path, on_bytes: OnBytes) -> int:
         """Copy a file to this machine; return its size in bytes."""
         from tui.operations.files import download_file
 
-        return download_file(self.client(target), path, to)
+        return download_file(self.client(target), path, to, on_bytes)
+
+    def download_folder(self, target: str, path: str, to: Path, on_bytes: OnBytes) -> int:
+        """Copy a folder to this machine; return its size in bytes."""
+        from tui.operations.files import download_folder
+
+        return download_folder(self.client(target), path, to, on_bytes)
+
+    def folder_size(self, target: str, path: str) -> tuple[int, int]:
+        """Count the files of a folder and their bytes."""
+        from tui.operations.files import walk
+
+        sizes = [entry.bytes for _, entry in walk(self.client(target), path)]
+        return len(sizes), sum(sizes)
+
+    def delete_checkpoint(self, target: str, run: str, step: int) -> int:
+        """Delete a checkpoint of an ended run; return the bytes freed."""
+        from tui.operations.checkpoints import delete_checkpoints
+
+        return delete_checkpoints(self.client(target), run, [step])
 
 
 def _machine(sample: Sample) -> Machine:

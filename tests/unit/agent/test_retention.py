@@ -11,7 +11,7 @@ from remote_agent.checkpoints import in_run
 from remote_agent.errors import AgentError
 from remote_agent.identity import Proc
 from remote_agent.places import Places
-from remote_agent.retention import drop_optimizers
+from remote_agent.retention import delete_checkpoints, drop_optimizers
 from remote_agent.runs import RunDirectory
 from remote_agent.supervise import boottime_s
 
@@ -109,5 +109,16 @@ def test_a_run_that_has_not_ended_is_left_alone(places: Places, run: RunDirector
     spec = json.loads(run.spec.read_text())
     run.spec.write_text(json.dumps({**spec, "boot": Proc().boot(), "created_boottime_s": boottime_s()}))
     with pytest.raises(AgentError, match="has not ended"):
+        delete_checkpoints(places, RUN, [10])
+    with pytest.raises(AgentError, match="has not ended"):
         drop_optimizers(places, RUN, [10])
     assert (old / "latest").exists()
+
+
+def test_a_checkpoint_is_deleted_whole_and_only_once(places: Places, run: RunDirectory) -> None:
+    old, new = deepspeed(run, 10), deepspeed(run, 20)
+    assert delete_checkpoints(places, RUN, [10]) >= len(BLOCK)
+    assert not old.exists()
+    assert new.exists()
+    assert list(places.trash.iterdir()) == []
+    assert delete_checkpoints(places, RUN, [10]) == 0, "a lost reply is asked for again"
