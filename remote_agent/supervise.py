@@ -331,6 +331,7 @@ class Supervision:
             self._say_phase("done")
         conclusion.write_exit(self._directory, document)
         failpoints.reached("supervise-after-exit")
+        os.close(self._lock)  # a resume must not find it held while a server takes its time
         self._notify(document)
 
     def _notify(self, document: dict[str, Any]) -> None:
