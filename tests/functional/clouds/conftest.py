@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from tests.fakes.runpod import ManualClock, RunPodServer, Store
+from tests.fakes.runpod.backing import SshdBacking
+from tests.fakes.sshd import require_sshd
 from tui.clouds.base import PodRequest
 from tui.clouds.runpod_account import api_base, load_key
 from tui.clouds.runpod_v2 import RunPodV2
+from tui.operations import rent_ssh
 
 
 @pytest.fixture
@@ -67,3 +71,17 @@ def request_for(clock: ManualClock):
         min_cuda="13.0",
     )
     return lambda **changes: replace(base, **changes)
+
+
+@pytest.fixture
+def backing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SshdBacking]:
+    """Real sshds for the pods; the user's own SSH configuration is out of the way."""
+    require_sshd()
+    config = tmp_path / "ssh_config"
+    config.write_text("UserKnownHostsFile none\nGlobalKnownHostsFile none\n")
+    monkeypatch.setenv("FINETUI_SSH_CONFIG", str(config))
+    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+    monkeypatch.setattr(rent_ssh, "LOG_QUIET_S", 0.5)
+    backing = SshdBacking(tmp_path / "pods")
+    yield backing
+    backing.close()

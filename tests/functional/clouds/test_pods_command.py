@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,7 +15,6 @@ from remote_agent.protocol import RunStatus
 from tests.fakes.command_line import FINETUI, finetui
 from tests.fakes.runpod import Fault, RealClock, RunPodServer, Store, Timings
 from tests.fakes.runpod.backing import SshdBacking
-from tests.fakes.sshd import require_sshd
 from tests.fakes.waiting import wait_for
 from tui.operations.launch import launch_folder
 from tui.operations.targets import connect
@@ -28,26 +26,16 @@ TREE = str(Path(__file__).parents[2] / "fakes" / "trainer_tree.py")
 
 
 @pytest.fixture
-def backing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SshdBacking]:
-    require_sshd()
-    config = tmp_path / "ssh_config"
-    config.write_text("UserKnownHostsFile none\nGlobalKnownHostsFile none\n")
-    monkeypatch.setenv("FINETUI_SSH_CONFIG", str(config))
-    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
-    # The pod's agent must not take the laptop's place.
-    monkeypatch.delenv("FINETUI_STATE_DIR")
-    backing = SshdBacking(tmp_path / "pods")
-    yield backing
-    backing.close()
-
-
-@pytest.fixture
 def store(backing: SshdBacking) -> Store:
     return Store(RealClock(), backing, Timings(pull=0.2, boot=0.2, ports=0.1, sshd=0.5))
 
 
 @pytest.fixture(autouse=True)
-def guard_reaches_the_fake(server: RunPodServer, backing: SshdBacking) -> None:
+def pods_are_machines_of_their_own(
+    server: RunPodServer, backing: SshdBacking, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The pod's agent does not take the laptop's place, and its guard asks the fake."""
+    monkeypatch.delenv("FINETUI_STATE_DIR")
     backing.env["FINETUI_RUNPOD_API"] = server.url
 
 
