@@ -17,6 +17,7 @@ from typing import Any
 
 from presets.errors import InvalidInput
 from presets.mapping import Mapping
+from presets.own_axolotl import axolotl_dataset, read_own_axolotl
 from presets.own_data import own_dataset
 from presets.own_yaml import kind_of, read_own
 from presets.settings import Setting
@@ -46,15 +47,18 @@ def load(name: str, extra_dirs: Sequence[Path] = ()) -> Recipe:
 
 
 def dataset(name: str) -> tuple[Path, Mapping | None]:
-    """Return the dataset that a user's own LLaMA-Factory file names, and its columns.
+    """Return the dataset that a user's own trainer file names, and its columns.
 
     Raises InvalidInput for a preset, which names none, and for a dataset that is not one local file.
     """
     path = Path(name).expanduser()
     if name.endswith(_SUFFIXES) and path.is_file():
         document = _read(path, path.name)
-        if kind_of(document.values) == "llamafactory":
+        kind = kind_of(document.values)
+        if kind == "llamafactory":
             return own_dataset(document, path.parent)
+        if kind == "axolotl":
+            return axolotl_dataset(document, path.parent), None
     raise InvalidInput(f"{name} names no dataset.", remedy="Add --data FILE (JSONL, JSON or CSV).")
 
 
@@ -95,16 +99,13 @@ def _from_file(name: str, files: dict[str, Traversable], chain: tuple[str, ...])
 
 
 def _from_path(path: Path, files: dict[str, Traversable], chain: tuple[str, ...]) -> Recipe:
-    """Read a file that is named by its path: a preset, or a LLaMA-Factory YAML as it is."""
+    """Read a file that is named by its path: a preset, or a trainer's own YAML as it is."""
     if not path.is_file():
         raise InvalidInput(f"There is no file {path}.", remedy="Name a YAML file, or a preset.")
     document = _read(path, path.name)
     kind = kind_of(document.values)
     if kind == "axolotl":
-        raise InvalidInput(
-            f"{path} is an Axolotl file, and only LLaMA-Factory runs here so far.",
-            remedy="Take the preset of the same model (`finetui presets`) and change it with --set.",
-        )
+        return Recipe(document.source, read_own_axolotl(document, path.parent))
     if kind == "llamafactory":
         return Recipe(document.source, read_own(document, path.parent))
     return _from_file(str(path), {**files, str(path): path}, chain)

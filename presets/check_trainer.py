@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import msgspec
 
+from presets.axolotl_keys import check_axolotl
 from presets.findings import Finding
 from presets.llamafactory import train_arguments
 from presets.models import Architecture, architecture, known_models
@@ -56,8 +57,8 @@ def check_trainer(spec: RunSpec) -> list[Finding]:
     findings = [*_experts(spec, shape), *_gated(spec), *_rate(spec)]
     if spec.trainer == "llamafactory":
         # Another trainer has other keys, templates and kernels.
-        findings += [*_raw_keys(spec), *_raw_pairs(spec), *_template(spec), *_kernels(spec, shape)]
-    return findings
+        return [*findings, *_raw_keys(spec), *_raw_pairs(spec), *_template(spec), *_kernels(spec, shape)]
+    return [*findings, *check_axolotl(spec)]
 
 
 def _raw_keys(spec: RunSpec) -> Iterator[Finding]:

@@ -57,7 +57,7 @@ def _job(spec: RunSpec, run: str, step: int) -> dict[str, Any]:
         "model": spec.model,
         "trainer": spec.trainer,
         "ranks": 1,
-        "environment": jobs.environment(spec),
+        "environment": jobs.llamafactory_environment(spec),
         "steps": [{"name": "export", "argv": argv, "env": {}}],
         "parent": f"{run}@{step}",
         "config": spec.to_dict(),

@@ -6,13 +6,14 @@ import shlex
 from importlib import resources
 from typing import Any
 
+import msgspec
+
 from presets.errors import InvalidInput
 from presets.spec import RunSpec, from_dict
+from presets.trainer import entry, entry_by_hand, train_file
 
-TRAIN_FILE = "llamafactory.yaml"
 MODEL_FILE = "model.yaml"
 SERVE_FILE = "serve.yaml"
-_ENTRY = "remote_agent.trainers.llamafactory"
 #: How the placeholders read in a command for people, typed in the prepared folder.
 _BY_HAND = {
     "{bin}/": "",
@@ -34,7 +35,7 @@ def train_job(spec: RunSpec) -> dict[str, Any]:
         "trainer": spec.trainer,
         "ranks": spec.gpus,
         "environment": environment(spec),
-        "steps": [*_model_steps(spec), {"name": "train", "argv": _launch(spec, _ENTRY), "env": {}}],
+        "steps": [*_model_steps(spec), {"name": "train", "argv": _launch(spec, entry(spec)), "env": {}}],
         "resume": {"step": "train", "argv": ["resume_from_checkpoint={checkpoint}"]},
         "config": spec.to_dict(),
     }
@@ -56,7 +57,7 @@ def serve_job(config: dict[str, Any], run: str, step: int | None, idle_s: float)
         "model": spec.model,
         "trainer": spec.trainer,
         "ranks": 1,
-        "environment": environment(spec),
+        "environment": llamafactory_environment(spec),
         "steps": [
             {
                 "name": "serve",
@@ -99,15 +100,22 @@ def environment(spec: RunSpec) -> dict[str, Any]:
     }
 
 
+def llamafactory_environment(spec: RunSpec) -> dict[str, Any]:
+    """Return the environment that serves and exports, whichever trainer made the checkpoint."""
+    return environment(msgspec.structs.replace(spec, trainer="llamafactory"))
+
+
 def extra_packages(spec: RunSpec) -> tuple[str, ...]:
-    """Return the packages of ``extras/`` that the run needs: LLaMA-Factory refuses to start without them."""
+    """Return the packages of ``extras/`` that LLaMA-Factory refuses to start without."""
+    if spec.trainer == "axolotl":
+        return ()  # it brings them all
     needed = {"bitsandbytes": spec.quantization_bit is not None, "liger-kernel": spec.liger}
     return tuple(name for name, is_needed in needed.items() if is_needed)
 
 
 def command_by_hand(spec: RunSpec) -> str:
     """Return the same command as a person would type it in the prepared folder, shell-quoted."""
-    argv = _launch(spec, "llamafactory.launcher")
+    argv = _launch(spec, entry_by_hand(spec))
     return shlex.join(_for_people(argument) for argument in argv)
 
 
@@ -132,7 +140,9 @@ def _model_steps(spec: RunSpec) -> list[dict[str, Any]]:
 
 
 def _launch(spec: RunSpec, module: str) -> list[str]:
-    arguments = [TRAIN_FILE, "output_dir={output}"]
+    # Axolotl's own command line has options where ours, as LLaMA-Factory's, has key=value.
+    dashes = "--" if module.startswith("axolotl.") else ""
+    arguments = [train_file(spec), f"{dashes}output_dir={{output}}"]
     if spec.launcher == "deepspeed":
         return [
             "{bin}/deepspeed",

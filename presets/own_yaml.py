@@ -91,7 +91,7 @@ def read_own(document: Document, folder: Path) -> dict[str, Setting]:
             settings[SAME_KEYS[theirs]] = _setting(document, theirs, SAME_KEYS[theirs], value)
     for read in (_method, _precision, _steps, _evaluation, _checkpointing):
         settings |= read(document)
-    settings |= _zero(document, folder)
+    settings |= zero_settings(document, folder)
     raw = {
         key: value
         for key, value in keys.items()
@@ -172,7 +172,7 @@ def _checkpointing(document: Document) -> dict[str, Setting]:
     return {"gradient_checkpointing": Setting("gradient_checkpointing", not off, where)}
 
 
-def _zero(document: Document, folder: Path) -> dict[str, Setting]:
+def zero_settings(document: Document, folder: Path) -> dict[str, Setting]:
     """Read stage and offload from the DeepSpeed file; ours of the same stage takes its place."""
     named = document.values.get("deepspeed")
     if named is None:

@@ -19,10 +19,11 @@ from presets.dataset import Mapping, write_rows
 from presets.deepspeed_config import deepspeed_config
 from presets.errors import FinetuiError, InvalidInput
 from presets.layouts import recognise
-from presets.llamafactory import DEEPSPEED_FILE, MODEL_FOLDER, dataset_info, finetuning_type, train_arguments
+from presets.llamafactory import DEEPSPEED_FILE, MODEL_FOLDER, dataset_info, finetuning_type
 from presets.rows import read_rows
 from presets.spec import RunSpec, from_dict
 from presets.stages import DATA_OF_STAGE, stage_of
+from presets.trainer import train_file, train_settings
 
 __all__ = ["Prepared", "render", "render_serve", "serve_job"]
 
@@ -53,7 +54,7 @@ def render(spec: RunSpec, data_path: Path, mapping: Mapping | None, folder: Path
     _check_stage(spec, data_path, mapping)
 
     def write(place: Path) -> int:
-        _write_yaml(place / jobs.TRAIN_FILE, train_arguments(spec))
+        _write_yaml(place / train_file(spec), train_settings(spec))
         config = deepspeed_config(spec)
         if config is not None:
             _write_json(place / DEEPSPEED_FILE, config)

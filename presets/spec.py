@@ -30,7 +30,7 @@ class RunSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
     preset: str
     model: str
-    trainer: Literal["llamafactory"] = "llamafactory"
+    trainer: Literal["llamafactory", "axolotl"] = "llamafactory"
     #: Supervised fine-tuning, preference pairs, or plain text continued.
     stage: Literal["sft", "dpo", "pt"] = "sft"
     method: Literal["full", "freeze", "lora", "qlora"]

@@ -16,8 +16,8 @@ from presets import catalog, jobs, render
 from presets.check import Finding, Machine, check
 from presets.dataset import DataReport, Mapping, inspect, parse_mapping
 from presets.errors import InvalidInput
-from presets.llamafactory import train_arguments
 from presets.spec import RunSpec, resolve
+from presets.trainer import train_settings
 from tui.errors import FinetuiError
 from tui.paths import config_dir
 
@@ -86,7 +86,7 @@ def make_plan(
         report=report,
         findings=tuple(check(spec, report, machine)),
         command=jobs.command_of(job),
-        yaml=yaml.safe_dump(train_arguments(spec), sort_keys=False, allow_unicode=True),
+        yaml=yaml.safe_dump(train_settings(spec), sort_keys=False, allow_unicode=True),
         job=job,
     )
 

@@ -109,9 +109,9 @@ def _texts(spec: RunSpec) -> tuple[str, str]:
     import yaml
 
     from presets.jobs import command_of, train_job
-    from presets.llamafactory import train_arguments
+    from presets.trainer import train_settings
 
-    return command_of(train_job(spec)), yaml.safe_dump(train_arguments(spec), sort_keys=False)
+    return command_of(train_job(spec)), yaml.safe_dump(train_settings(spec), sort_keys=False)
 
 
 def _smallest(machine: Machine | None) -> tuple[str, int] | None:

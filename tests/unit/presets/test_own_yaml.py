@@ -161,7 +161,7 @@ def test_a_deepspeed_file_beside_it_is_read(tmp_path: Path) -> None:
         (EXAMPLE + "quantization_bit: 4\ndeepspeed: ds_z3_config.json\n", "QLoRA does not work with ZeRO-3"),
         (EXAMPLE + "deepspeed: mine.json\n", "does not say a ZeRO stage"),
         (EXAMPLE + "eval_dataset: other\n", "val_size"),
-        ("base_model: a/b\ndatasets: [{path: x}]\nadapter: lora\n", "Axolotl file"),
+        ("base_model: a/b\ndatasets: [{path: x}]\nadapter: lora\n", "rows of the type None"),
     ],
 )
 def test_what_can_not_run_is_refused_with_its_line(tmp_path: Path, text: str, expected: str) -> None:
