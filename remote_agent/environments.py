@@ -129,9 +129,9 @@ class Builder:
         return installing.find_uv(self.environ, tools)
 
     def _probe(self, installer: installing.Installer) -> None:
-        self.report("checking that everything can be imported, and compiling it")
         command = [str(installer.python), "-m", "remote_agent.trainers.warm_up", *self.request.probe]
-        self._run(command, "import " + ", ".join(self.request.probe), PYTHONPATH=str(PACKAGE_ROOT))
+        doing = f"import {', '.join(self.request.probe)} and compile what the first run needs"
+        self._run(command, doing, PYTHONPATH=str(PACKAGE_ROOT))
 
     def _run(self, command: list[str], doing: str, **variables: str) -> None:
         """Run one command with its output in the log; raises BuildError when it fails."""

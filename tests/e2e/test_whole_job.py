@@ -125,8 +125,16 @@ def test_the_whole_job(places: None, rows: Path) -> None:
     assert resumed["loss"] < 0.05
 
 
-def test_a_stop_in_the_middle_leaves_a_checkpoint_and_no_process(places: None, rows: Path) -> None:
-    run = finetui("launch", "demo", "--data", str(rows), "--on", "local", "--set", "save_steps=1000")["run"]
+def test_a_stop_in_the_middle_leaves_a_checkpoint_and_no_process(
+    places: None, rows: Path, tmp_path: Path
+) -> None:
+    data = reshaped(
+        rows,
+        tmp_path / "prompt-completion.jsonl",
+        lambda row: {"prompt": f"{row['question']}\n{row['context']}", "completion": row["answer"]},
+    )
+    sets = ["--set", "save_steps=1000", "--set", "max_steps=150"]
+    run = finetui("launch", "demo", "--data", str(data), "--on", "local", *sets)["run"]
     eventually(lambda: status(run), lambda s: (s["step"] or 0) >= 3 or s["state"] in ENDED, 300)
     finetui("stop", run)
 
@@ -143,30 +151,29 @@ def test_a_stop_in_the_middle_leaves_a_checkpoint_and_no_process(places: None, r
     assert done["step"] == done["total"]
 
 
-@pytest.mark.parametrize(
-    "make",
-    [
-        lambda row: {"prompt": f"{row['question']}\n{row['context']}", "completion": row["answer"]},
+def test_rows_of_messages_train_too(places: None, rows: Path, tmp_path: Path) -> None:
+    data = reshaped(
+        rows,
+        tmp_path / "messages.jsonl",
         lambda row: {
             "messages": [
                 {"role": "user", "content": f"{row['question']}\n{row['context']}"},
                 {"role": "assistant", "content": row["answer"]},
             ]
         },
-    ],
-    ids=["prompt-completion", "messages"],
-)
-def test_rows_of_other_shapes_train_too(
-    places: None, rows: Path, tmp_path: Path, make: Callable[[dict[str, str]], dict[str, Any]]
-) -> None:
-    data = tmp_path / "other.jsonl"
-    data.write_text(
-        "".join(json.dumps(make(json.loads(line))) + "\n" for line in rows.read_text().splitlines())
     )
     run = finetui("launch", "demo", "--data", str(data), "--on", "local", "--set", "max_steps=4")["run"]
     done = wait_for_end(run)
     assert done["state"] == "finished", done
     assert done["step"] == 4
+
+
+def reshaped(rows: Path, path: Path, make: Callable[[dict[str, str]], dict[str, Any]]) -> Path:
+    """Write the rows of ``rows`` with other columns."""
+    path.write_text(
+        "".join(json.dumps(make(json.loads(line))) + "\n" for line in rows.read_text().splitlines())
+    )
+    return path
 
 
 @pytest.fixture(autouse=True)
