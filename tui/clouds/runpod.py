@@ -15,9 +15,10 @@ def open_account() -> Cloud:
     key, base = load_key(), api_base()
     if load_config().runpod_api == "graphql":
         from tui.clouds.runpod_graphql import RunPodGraphql
+        from tui.clouds.runpod_http import RunPodHttp
         from tui.clouds.runpod_sdk import Sdk
 
-        return RunPodGraphql(key, Sdk(key))
+        return RunPodGraphql(key, Sdk(key), RunPodHttp(key, base))
     from tui.clouds.runpod_v2 import RunPodV2
 
     return RunPodV2(key, base)

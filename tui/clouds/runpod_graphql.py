@@ -15,6 +15,8 @@ from tui.clouds.base import STOCK_LEVELS, Balance, Endpoint, Offer, Pod, PodRequ
 from tui.clouds.errors import Ambiguous, CloudUnreachable, NoSuchPod, Rejected
 from tui.clouds.rfc3339 import from_text, to_text
 from tui.clouds.runpod_account import ApiKey, checked_id, refuse_key_in
+from tui.clouds.runpod_http import RunPodHttp
+from tui.clouds.runpod_logs import follow
 from tui.clouds.runpod_sdk import Sdk
 
 GIB = 1024**3
@@ -41,9 +43,12 @@ class RunPodGraphql:
 
     name = "runpod"
 
-    def __init__(self, key: ApiKey, sdk: Sdk, sleep: Callable[[float], None] = time.sleep) -> None:
+    def __init__(
+        self, key: ApiKey, sdk: Sdk, http: RunPodHttp, sleep: Callable[[float], None] = time.sleep
+    ) -> None:
         self._key = key
         self._sdk = sdk
+        self._http = http
         self._sleep = sleep
 
     def offers(self, count: int) -> tuple[Offer, ...]:
@@ -114,8 +119,8 @@ class RunPodGraphql:
         return Balance(float(found["clientBalance"]), _number(found.get("currentSpendPerHr")))
 
     def logs(self, pod: str, quiet_s: float) -> Iterator[str]:
-        """Yield nothing: this API has no logs."""
-        return iter(())
+        """Yield the container's lines, from the REST API: this one has no logs."""
+        return follow(self._http, f"/v2/pods/{checked_id(pod)}/logs", quiet_s)
 
     def _ask(self, doing: str, request: Callable[[], Any]) -> Any:
         """Send what may be sent twice, again where that may help."""

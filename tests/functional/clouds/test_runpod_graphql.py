@@ -13,8 +13,9 @@ from graphql import parse, print_ast
 from tests.fakes.runpod import Fault, ManualClock, RunPodServer, Store
 from tests.fakes.runpod.texts import NO_FREE_GPUS, NO_INSTANCES, TRANSIENT
 from tui.clouds.errors import Ambiguous, CloudUnreachable, NoCapacity, NoCredit, NoKey, NoSuchPod, Rejected
-from tui.clouds.runpod_account import ApiKey, load_key
+from tui.clouds.runpod_account import ApiKey, api_base, load_key
 from tui.clouds.runpod_graphql import RunPodGraphql
+from tui.clouds.runpod_http import RunPodHttp
 from tui.clouds.runpod_sdk import Sdk
 from tui.errors import InvalidInput
 
@@ -28,7 +29,7 @@ def graphql(server: RunPodServer, clock: ManualClock, waits: list[float]) -> Run
         waits.append(seconds)
         clock.advance(seconds)
 
-    return RunPodGraphql(load_key(), Sdk(load_key()), sleep)
+    return RunPodGraphql(load_key(), Sdk(load_key()), RunPodHttp(load_key(), api_base()), sleep)
 
 
 def test_the_sdk_sends_the_queries_we_know(server: RunPodServer, store: Store) -> None:
@@ -138,6 +139,14 @@ class TestPods:
         assert _now(graphql, pod.id).state == "stopped"
 
 
+def test_the_log_comes_from_the_other_api(
+    graphql: RunPodGraphql, store: Store, clock: ManualClock, request_for
+) -> None:
+    pod = graphql.create(request_for())
+    clock.advance(300)
+    assert "SHA256:" in next(graphql.logs(pod.id, 1.0))
+
+
 class TestMoney:
     def test_the_balance_falls_with_time(
         self, graphql: RunPodGraphql, store: Store, clock: ManualClock, request_for
@@ -161,7 +170,8 @@ class TestMoney:
 class TestFailures:
     def test_a_wrong_key(self, server: RunPodServer) -> None:
         with pytest.raises(NoKey):
-            RunPodGraphql(ApiKey("rpa_wrong"), Sdk(ApiKey("rpa_wrong"))).list()
+            key = ApiKey("rpa_wrong")
+            RunPodGraphql(key, Sdk(key), RunPodHttp(key, api_base())).list()
 
     def test_the_texts_of_a_create(self, graphql: RunPodGraphql, store: Store, request_for) -> None:
         with pytest.raises(NoCapacity, match="no longer any instances") as caught:
