@@ -59,7 +59,7 @@ ACTIONS: tuple[Action, ...] = (
     ),
     Action("runs.filter", "slash", "filter", "Filter", "Show only runs whose row contains a text"),
     Action("runs.mark", "space", "mark", "Mark", "Mark the run for a comparison"),
-    Action("runs.compare", "x", "compare", "Compare", "Compare the marked runs: loss curves and settings"),
+    Action("runs.compare", "v,x", "compare", "Compare", "Compare the marked runs: loss curves and settings"),
     Action("runs.sort", "o", "sort", "Sort", "Sort by the next of newest, loss, state, preset"),
     Action("runs.files", "f", "files", "Files", "Browse the run folders of the machine"),
     Action("runs.demo", "t", "demo", "Try the demo", "Train a small model here, in a minute or two"),

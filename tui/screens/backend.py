@@ -226,11 +226,14 @@ class Backend:
 
         return copy_rank_log(self.client(target), run, log, spool)
 
-    def settings(self, target: str, run: str) -> dict[str, Any]:
-        """Return the settings that a run was launched with."""
-        spec = self.client(target).request("run.spec", {"run": run})
-        config = spec.get("config") if isinstance(spec, dict) else None
-        return config if isinstance(config, dict) else {}
+    def settings(self, target: str, run: str, live: bool) -> dict[str, Any]:
+        """Return the settings that a run was launched with; without a ``live`` target those kept here."""
+        from tui.operations.compare import fetch_settings, kept_settings
+
+        kept = kept_settings(run)
+        if kept is None and not live:
+            raise Unreachable(f"{target} is not connected", cause="its settings were never read")
+        return fetch_settings(self.client(target), run) if kept is None else kept
 
     # Launch
 

@@ -17,9 +17,12 @@ from tui.screens.base import Context, PlaceScreen, bindings_of, keys_of
 from tui.screens.board import KnownRun
 from tui.screens.differences import differences, table
 from tui.screens.wording import number, short_id
-from tui.widgets.chart import Chart, Curve
+from tui.widgets.chart import ASCII_GLYPHS, Chart, Curve
 
 AXES: tuple[Literal["step", "time", "tokens"], ...] = ("step", "time", "tokens")
+#: Characters and colours of the curves, in the order of the chart's.
+MARKS = "●▲■◆★▼✚✖"
+PALETTE = ("$primary", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#F0E442", "#0072B2", "$foreground")
 _UNITS = {"step": "step", "time": "s", "tokens": "tokens"}
 
 
@@ -38,6 +41,7 @@ class CompareScreen(PlaceScreen):
 
     def body(self) -> Iterable[Any]:
         """Yield the chart above the table."""
+        yield Static(id="legend")
         yield Chart("loss", style="ascii" if self.context.ascii else None, smoothing=0.6, id="compared")
         yield VerticalScroll(Static(id="differences"), id="differences-scroll")
 
@@ -53,7 +57,7 @@ class CompareScreen(PlaceScreen):
             )
             self.in_background(
                 "read a run's settings",
-                partial(backend.settings, known.target, known.run),
+                partial(backend.settings, known.target, known.run, live=not self.context.board.stale(known)),
                 partial(self._take_settings, known.run),
                 lambda error: None,
             )
@@ -68,12 +72,29 @@ class CompareScreen(PlaceScreen):
             if message.offset == 0:
                 self._plot()
             self.query_one(Chart).data_changed()
+            self._show_legend()
+
+    def _mark(self, index: int) -> str:
+        """Return what tells a curve apart without colour: in ASCII the whole line is drawn with it."""
+        marks = ASCII_GLYPHS if self.context.ascii else MARKS
+        return marks[index % len(marks)]
+
+    def _show_legend(self) -> None:
+        parts: list[str | tuple[str, str]] = []
+        for index, known in enumerate(self._runs):
+            last = self.context.board.metrics_of(known.run).series("loss", self._axis).last
+            colour = PALETTE[index % len(PALETTE)]
+            parts += [(f"{self._mark(index)} ", colour), f"{short_id(known.run)} {number(last)}   "]
+        legend, text = self.query_one("#legend", Static), Content.assemble(*parts)
+        if legend.content != text:
+            legend.update(text, layout=False)
 
     def _plot(self) -> None:
         curves = []
         for index, known in enumerate(self._runs):
             series = self.context.board.metrics_of(known.run).series("loss", self._axis)
-            curves.append(Curve(series, short_id(known.run), "noisy", index))
+            curves.append(Curve(series, short_id(known.run), "noisy", index, self._mark(index)))
+        self._show_legend()
         self.query_one(Chart).plot(curves, x_unit=_UNITS[self._axis])
 
     def _show_table(self) -> None:

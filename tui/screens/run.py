@@ -124,7 +124,18 @@ class RunScreen(RunActions):
 
     def _watched(self, spool: LogSpool) -> None:
         self._spool = spool
+        self._keep_settings()
         self.query_one(LogPanel).view.show(spool)
+
+    def _keep_settings(self) -> None:
+        """Have them here for a comparison when the machine is gone."""
+        if not self.context.board.stale(self._known):
+            self.in_background(
+                "keep the settings",
+                partial(self.context.backend.settings, self._known.target, self._known.run, live=True),
+                lambda settings: None,
+                lambda error: None,
+            )
 
     def _tick(self) -> None:
         if seen(self):

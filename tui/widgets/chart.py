@@ -29,7 +29,8 @@ from tui.widgets.window import Window
 DATA_INTERVAL_S = 0.2
 HAND_INTERVAL_S = 0.05
 COLOURS = 8
-_ASCII_GLYPHS = "*+x#@%&$"
+#: What a line of each colour is drawn with in ASCII.
+ASCII_GLYPHS = "*+x#@%&$"
 _FRAMES = {True: "+-+|+-+", False: "╭─╮│╰─╯"}
 
 
@@ -41,6 +42,8 @@ class Curve:
     label: str = ""
     kind: Literal["noisy", "line", "points"] = "noisy"
     colour: int = 0
+    #: A character on the line now and then, to tell it from others without colour.
+    mark: str = ""
 
 
 class Chart(Widget, can_focus=True):
@@ -368,7 +371,7 @@ class Chart(Widget, can_focus=True):
                 traces.append(Trace(curve.series, "points", f"line-{colour}"))
             else:
                 series = curve.series.smoothed(self._smoothing) if curve.kind == "noisy" else curve.series
-                traces.append(Trace(series, "line", f"line-{colour}", _ASCII_GLYPHS[colour]))
+                traces.append(Trace(series, "line", f"line-{colour}", ASCII_GLYPHS[colour], curve.mark))
         return traces
 
     def _title(self) -> str:

@@ -21,6 +21,8 @@ _DOTS: dict[Style, tuple[tuple[int, ...], ...]] = {
 }
 _GLYPHS: dict[Style, str] = {"braille": "".join(chr(0x2800 + mask) for mask in range(256)), "block": " ▀▄█"}
 _POINT: dict[Style, str] = {"braille": "●", "block": "●", "ascii": "o"}
+#: Cells between two marks of a line, and between the marks of two lines.
+_MARK_STEP, _MARK_SHIFT = 15, 4
 _LIMIT = 1e300
 #: Narrower or lower boxes have no axes: every cell is for the curve.
 _MIN_GUTTER_WIDTH = 16
@@ -37,6 +39,8 @@ class Trace:
     kind: Literal["line", "points"] = "line"
     ink: str = "line"
     glyph: str = "*"
+    #: Put on the line now and then, to tell it apart without colour; empty for none.
+    mark: str = ""
 
 
 @dataclass(frozen=True)
@@ -190,6 +194,7 @@ def _plot(
     columns, rows = canvas.width * len(dots), canvas.height * len(dots[0])
     per_x = max(1, columns - 1) / (x[1] - x[0])
     scale = _Scale(x[0], per_x, low, high, columns, rows, view.log_y)
+    marked: list[tuple[_Masks, Trace]] = []
     for trace in traces:
         if trace.kind == "points":
             _draw_points(trace, scale, canvas, view.style)
@@ -197,6 +202,10 @@ def _plot(
             masks = _Masks(canvas.width, canvas.height, dots)
             _draw_line(trace.series, scale, masks)
             masks.stamp(canvas, trace, _GLYPHS.get(view.style, " " + trace.glyph[:1]))
+            if trace.mark:
+                marked.append((masks, trace))
+    for index, (masks, trace) in enumerate(marked):  # last, so that no line covers another's marks
+        masks.mark(canvas, trace, _MARK_STEP // 2 + index * _MARK_SHIFT)
 
 
 class _Masks:
@@ -234,6 +243,14 @@ class _Masks:
                     if mask:
                         row[cell] = glyphs[mask]
                         ink[cell] = trace.ink
+
+    def mark(self, canvas: _Canvas, trace: Trace, first: int) -> None:
+        """Put the trace's mark on it at every _MARK_STEP cells; each trace begins elsewhere."""
+        for cell in range(first % _MARK_STEP, self.width, _MARK_STEP):
+            for line, row, ink in zip(self.lines, canvas.chars, canvas.inks, strict=True):
+                if line[cell]:
+                    row[cell], ink[cell] = trace.mark, trace.ink
+                    break
 
 
 def _draw_line(series: Series, scale: _Scale, masks: _Masks) -> None:

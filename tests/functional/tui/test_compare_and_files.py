@@ -85,3 +85,26 @@ def test_files_are_browsed_shown_and_saved(
         await user.sees("is there already")
 
     drive(agent, scenario)
+
+
+def test_curves_are_told_apart_without_colour_and_settings_are_kept_for_offline(agent: ScriptedAgent) -> None:
+    for run, batch in ((RUN, 8), (OTHER, 4)):
+        agent.add(run, "finished")
+        agent.runs[run].spec = {"kind": "train", "config": {"micro_batch": batch}}
+        agent.train(run, 1, 40)
+
+    async def together(user: Driver) -> None:
+        await user.sees("AAA", "BBB")
+        await user.press("space", "space", "v")
+        await user.sees("● 000BBB 0.98", "▲ 000AAA 0.98", "micro_batch")
+        # Once in the legend; at the bottom a dot stands for the connection.
+        await user.until(lambda: user.text().count("●") >= 5 and user.text().count("▲") >= 4)
+
+    async def alone(user: Driver) -> None:
+        await user.sees("AAA", "BBB")
+        await user.press("space", "space", "v")
+        await user.sees("▲ 000AAA 0.98", "micro_batch", "8", "4")
+
+    drive(agent, together)
+    agent.drop()
+    drive(agent, alone)
