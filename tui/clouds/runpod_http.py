@@ -164,13 +164,19 @@ def _json(response: httpx.Response) -> Any:
 
 
 def _detail(response: httpx.Response) -> str:
-    """The answer's own explanation, short; pages of HTML are cut to their beginning."""
+    """The answer's own explanation, short and on one line; pages of HTML are cut to their beginning."""
     found = _json(response)
     if isinstance(found, dict):
         errors = found.get("errors")
         more = [str(item) for item in errors] if isinstance(errors, list) else []
-        return "; ".join([str(found.get("detail") or found.get("title") or "no reason given"), *more])[:500]
-    return " ".join(response.text.split())[:120] or "an empty answer"
+        text = "; ".join([str(found.get("detail") or found.get("title") or "no reason given"), *more])
+        return _one_line(text)[:500]
+    return _one_line(response.text)[:120] or "an empty answer"
+
+
+def _one_line(text: str) -> str:
+    """Without what a terminal would obey."""
+    return " ".join("".join(char if char.isprintable() else " " for char in text).split())
 
 
 def _retry_after(response: httpx.Response) -> float | None:

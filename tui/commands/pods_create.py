@@ -15,6 +15,7 @@ from tui.commands.connecting import terminal_ask
 from tui.commands.output import duration, iso, note, print_json
 from tui.commands.pods_list import pod_json
 from tui.commands.pods_offers import load_of
+from tui.errors import InvalidInput
 from tui.operations import rent_resume, targets
 from tui.operations.pods import find_pod, refuse_used_name
 from tui.operations.rent import rent
@@ -34,6 +35,11 @@ from tui.remote.ssh_ask import Ask
 
 def create(arguments: argparse.Namespace) -> int:
     """Rent the first card that can be had and wait until its agent answers."""
+    if not arguments.preset and not arguments.gpu:
+        raise InvalidInput(
+            "pods create needs to know what for",
+            remedy="name a preset (--preset P: the cheapest card on which it fits), or cards (--gpu CARD)",
+        )
     load = load_of(arguments)
     count = load.count if load else arguments.gpus or 1
     name = arguments.name or (_slug(load.spec.preset) if load else "pod")
@@ -95,7 +101,8 @@ def _finish(arguments: argparse.Namespace, pod: Pod, terminate_after: float, wha
         print_json({**pod_json(pod), "guarded": not unguarded})
         return
     print(f"{target} is ready: {what}")
-    note(f"it ends by itself at {iso(terminate_after)}; its disks go with it, so pull results before")
+    most = pod.price_per_h * (terminate_after - time.time()) / 3600
+    note(f"it ends by itself at {iso(terminate_after)}, after ${most:.2f} more at most; its disks go with it")
     note(f"train on it with: finetui launch PRESET --data FILE --on {target}")
 
 

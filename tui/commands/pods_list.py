@@ -51,7 +51,8 @@ def list_pods(arguments: argparse.Namespace) -> int:
         note(f"balance ${balance.dollars:.2f}, spending ${balance.spend_per_h:.2f}/h: {left} left")
     for use in uses:
         if use.orphan:
-            note(f"no run is live on {use.pod.id}; end it with: finetui pods terminate {use.pod.id}")
+            pod = printable(use.pod.id)
+            note(f"no run is live on {pod}; end it with: finetui pods terminate {pod}")
     return 0
 
 

@@ -237,6 +237,7 @@ class TestRefusals:
             (create("--name", "No Spaces!"), 2, "can't be a pod's name"),
             (create("--spot"), 1, "graphql"),
             (["pods", "create", "--preset", "no-such"], 2, "no preset"),
+            (["pods", "create"], 2, "what for"),
             (["pods", "terminate", "nobody"], 2, "no pod 'nobody'"),
             (["pods", "stop"], 2, "needs a pod"),
             (["pods", "list", "abc"], 2, "takes no pod"),

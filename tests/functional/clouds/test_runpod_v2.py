@@ -10,7 +10,7 @@ import traceback
 import pytest
 
 from tests.fakes.runpod import Fault, ManualClock, RunPodServer, Store
-from tests.fakes.runpod.texts import NO_CREDIT, NO_FREE_GPUS, NO_INSTANCES, NO_RESOURCES
+from tests.fakes.runpod.texts import NO_CREDIT, NO_DISK_SPACE, NO_FREE_GPUS, NO_INSTANCES, NO_RESOURCES
 from tui.clouds import runpod_http
 from tui.clouds.errors import (
     Ambiguous,
@@ -160,7 +160,7 @@ class TestLife:
 
 
 class TestCreateFails:
-    @pytest.mark.parametrize("text", [NO_INSTANCES, NO_RESOURCES, "no longer any instances available with "])
+    @pytest.mark.parametrize("text", [NO_INSTANCES, NO_RESOURCES, NO_DISK_SPACE])
     def test_no_capacity_is_told_by_its_text(
         self, v2: RunPodV2, server: RunPodServer, request_for, text: str
     ) -> None:
@@ -260,6 +260,12 @@ class TestRequestsFail:
         assert words in str(caught.value)
         assert caught.value.exit_code == 3
         assert caught.value.remedy
+
+    def test_what_the_provider_says_can_not_move_the_cursor(self, v2: RunPodV2, server: RunPodServer) -> None:
+        server.faults.append(Fault("GET /v2/pods", "400", text="no\x1b[2J\n\nway \x07"))
+        with pytest.raises(Rejected) as caught:
+            v2.list()
+        assert caught.value.cause == "no [2J way"
 
     def test_a_long_wait_is_not_waited_for_without_end(
         self, v2: RunPodV2, server: RunPodServer, waits: list[float]
