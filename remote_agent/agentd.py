@@ -34,6 +34,8 @@ IDLE_LIMIT_S = 600.0
 LEAVE_LIMIT_S = 5.0
 #: Reads of followed files; more than one volume's worth of hung reads leaves the others going.
 FILE_THREADS = 16
+#: Between looks at whether a relay can still find us.
+REACH_EVERY_S = 10.0
 LOG_LIMIT_BYTES = 5 * 1024 * 1024
 
 
@@ -92,12 +94,18 @@ class Server:
     """Accepts connections on a listening unix socket."""
 
     def __init__(
-        self, places: Places, listener: socket.socket, *, idle_limit_s: float = IDLE_LIMIT_S
+        self,
+        places: Places,
+        listener: socket.socket,
+        *,
+        idle_limit_s: float = IDLE_LIMIT_S,
+        reach_every_s: float = REACH_EVERY_S,
     ) -> None:
         self._places = places
         self._listener = listener
         self._inode = places.socket.stat().st_ino
         self._idle_limit_s = idle_limit_s
+        self._reach_every_s = reach_every_s
         self._connections: set[Connection] = set()
         self._handlers: set[asyncio.Task[None]] = set()
         self._leaving = False
@@ -122,6 +130,7 @@ class Server:
         _tell(ready, READY)
         self._arm_idle_timer()
         self._background(self._caretaker.run())
+        self._background(self._leave_when_unreachable())
         try:
             await self._done.wait()
         finally:
@@ -195,7 +204,11 @@ class Server:
 
     async def _leave_if_idle(self) -> None:
         busy = await asyncio.to_thread(self._is_needed)
-        lock = None if busy or self._connections else take_lock(self._places.agentd_lock)
+        try:
+            lock = None if busy or self._connections else take_lock(self._places.agentd_lock)
+        except FileNotFoundError:
+            self.leave()  # the runtime directory is gone: no relay finds us any more
+            return
         if lock is None:
             # Something runs, or a relay is about to connect.
             if not self._connections:
@@ -206,6 +219,18 @@ class Server:
         finally:
             os.close(lock)
 
+    async def _leave_when_unreachable(self) -> None:
+        """Leave when somebody cleaned up /tmp: relays start another agent then, and nobody meets this one."""
+        while self._socket_is_ours() or self._connections:
+            await asyncio.sleep(self._reach_every_s)
+        self.leave()
+
+    def _socket_is_ours(self) -> bool:
+        try:
+            return self._places.socket.stat().st_ino == self._inode
+        except OSError:
+            return False
+
     def _is_needed(self) -> bool:
         if guard_config.load(self._places) is not None:
             return True
@@ -213,8 +238,5 @@ class Server:
 
     def _unlink(self) -> None:
         """Remove the socket if it is still ours: a successor may have bound the same path."""
-        try:
-            if self._places.socket.stat().st_ino == self._inode:
-                self._places.socket.unlink()
-        except FileNotFoundError:
-            pass
+        if self._socket_is_ours():
+            self._places.socket.unlink(missing_ok=True)

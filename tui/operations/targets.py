@@ -49,28 +49,19 @@ def known_targets() -> list[str]:
 def connect(target: str, ask: Ask | None = None) -> AgentClient:
     """Connect to the agent on ``target``, installing and starting it there where it is not.
 
-    An agent of another build makes room for ours; runs never notice. Raises InvalidInput for a malformed
-    name, Unreachable when the machine or the agent can't be reached, RemoteError when the agent can't start.
+    An older agent makes room for ours, which our relay sees to; runs never notice. Raises InvalidInput for a
+    malformed name, Unreachable when the machine or the agent can't be reached, RemoteError when the agent
+    can't start.
     """
     parsed = parse_target(target)
-    client, build = _connect_once(parsed, ask)
-    if client.hello.build != build and "handover" in client.hello.caps:
-        client.request("agent.handover", {"build": build})
-        client.close()
-        client, _ = _connect_once(parsed, ask)
-    return client
-
-
-def _connect_once(target: Target, ask: Ask | None) -> tuple[AgentClient, str]:
-    build = build_agent()
-    machine, link, first_bytes = _reach(target, build, ask)
-    client = AgentClient(link, target=target.text, machine=machine, first_bytes=first_bytes)
+    machine, link, first_bytes = _reach(parsed, build_agent(), ask)
+    client = AgentClient(link, target=parsed.text, machine=machine, first_bytes=first_bytes)
     try:
         client.greet()
     except BaseException:
         client.close()
         raise
-    return client, build.name
+    return client
 
 
 def _reach(target: Target, build: AgentBuild, ask: Ask | None) -> tuple[Machine, Link, bytes]:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 
 import pytest
 
@@ -59,3 +60,23 @@ def test_it_stays_while_a_guard_is_armed(places: Places) -> None:
     places.guard_config.unlink()
     asyncio.run(serve(places, LIMIT_S))
     wait_for(lambda: not lock_held(places.guard_lock), "the guard to end")
+
+
+@pytest.mark.parametrize("what", ["socket", "folder", "replaced"])
+def test_an_agent_that_nobody_can_find_any_more_leaves(places: Places, what: str) -> None:
+    places.create()
+
+    async def scene() -> None:
+        server = Server(places, listen(places), reach_every_s=0.05)
+        serving = asyncio.create_task(server.run())
+        await asyncio.sleep(0)
+        if what == "folder":
+            shutil.rmtree(places.runtime)
+        else:
+            places.socket.unlink()
+        if what == "replaced":
+            places.socket.touch()
+        await asyncio.wait_for(serving, LIMIT_S)
+
+    asyncio.run(scene())
+    assert places.socket.exists() == (what == "replaced"), "another's socket is left alone"

@@ -31,7 +31,7 @@ def own_runtime(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
                 if status.state not in ENDED:
                     stop_run(client, status.run, force=True)
                     wait_for_end(client, status.run)
-            client.request("agent.handover", {"build": "none"})
+            client.request("agent.handover", {"build": "999.0-none"})
 
 
 @pytest.fixture
