@@ -220,8 +220,11 @@ class Server:
             os.close(lock)
 
     async def _leave_when_unreachable(self) -> None:
-        """Leave when somebody cleaned up /tmp: relays start another agent then, and nobody meets this one."""
-        while self._socket_is_ours() or self._connections:
+        """Leave when somebody cleaned up /tmp: relays start another agent then, and nobody meets this one.
+
+        Not while there are runs to adopt or a guard to keep alive; two agents that do so don't collide.
+        """
+        while self._socket_is_ours() or self._connections or await asyncio.to_thread(self._is_needed):
             await asyncio.sleep(self._reach_every_s)
         self.leave()
 
