@@ -21,6 +21,8 @@ from tui.widgets.logpage import MAX_COPIED_LINES, LogPage
 
 #: New lines arrive on the screen at most ten times a second.
 TICK_S = 0.1
+#: While whole pages fly by nobody reads them: four times a second is enough, at half the CPU.
+FLOOD_TICK_S = 0.25
 #: xterm and tmux refuse longer OSC 52 sequences (100,000 characters of base64).
 MAX_CLIPBOARD_BYTES = 74_000
 
@@ -94,6 +96,7 @@ class LogView(LogPage, can_focus=True):
         super().__init__(spool, id=id, classes=classes)
         self._paused_at = 0
         self._jump_pending = False
+        self._pace_s = TICK_S
         self._note = ""
         self._timer: Timer | None = None
         self._moving = False
@@ -114,7 +117,7 @@ class LogView(LogPage, can_focus=True):
     def log_grew(self) -> None:
         """The spool has more lines; they are shown at the next tick."""
         if self._timer is None and self.is_attached:
-            self._timer = self.set_timer(TICK_S, self._tick)
+            self._timer = self.set_timer(self._pace_s, self._tick)
 
     def find(self, pattern: str) -> None:
         """Find lines from the first visible one on; empty clears. Raises InvalidInput when it is broken."""
@@ -342,8 +345,10 @@ class LogView(LogPage, can_focus=True):
             return
         self._strips.discard(self._rows.known - 1)
         self._read = (0, [])
+        before = self._rows.known
         if self._rows.update():
             self.log_grew()
+        self._pace_s = FLOOD_TICK_S if self._rows.known - before > self.size.height > 0 else TICK_S
         self._layout_rows()
 
     def widened(self) -> None:
