@@ -10,14 +10,14 @@ import json
 import re
 from typing import Any
 
-from presets.axolotl_keys import DEPRECATED
+from presets.axolotl_keys import DEPRECATED, OURS
 from presets.errors import InvalidInput
 from presets.llamafactory import DEEPSPEED_FILE, MODEL_FOLDER
 from presets.spec import RunSpec
-from presets.templates import Template, find_template, has_thinking
+from presets.templates import Template, find_template, has_thinking, template_of
 
 TOKENISED_FOLDER = "tokenised"
-_LEFT_OUT = DEPRECATED.keys() | {"enable_thinking"}
+_LEFT_OUT = DEPRECATED.keys() | OURS
 _EITHER = {
     "evals_per_epoch": ("eval_steps", "eval_strategy"),
     "saves_per_epoch": ("save_steps", "save_strategy"),
@@ -44,8 +44,7 @@ def jinja(template: Template, *, thinking: bool) -> str:
     system = f"({_expression(template.system, 'system')} if system else '')"
     first = f"({system} if loop.first else '') + " if template.joined else ""
     user = _expression(template.user, f"({first}message['content'])")
-    thought = "".join(template.thought) if template.thought and not thinking else ""
-    answer = _expression(thought + template.assistant, "message['content']")
+    answer = _answer(template, thinking)
     return (
         "{% if messages[0]['role'] == 'system' %}"
         "{% set system = messages[0]['content'] %}{% set rest = messages[1:] %}{% else %}"
@@ -53,9 +52,22 @@ def jinja(template: Template, *, thinking: bool) -> str:
         + _printed(_expression(template.prefix, "''"))
         + ("" if template.joined else _printed(system))
         + "{% for message in rest %}{% if message['role'] == 'user' %}"
-        + f"{_printed(user)}{{% else %}}{_printed(answer)}{{% endif %}}{{% endfor %}}"
+        + f"{_printed(user)}{{% else %}}{answer}{{% endif %}}{{% endfor %}}"
         + ("{{ eos_token }}" if template.last_eos else "")
     )
+
+
+def _answer(template: Template, thinking: bool) -> str:
+    """Write an answer; without reasoning it gets an empty one, with reasoning off what there is goes."""
+    if template.thought is None:
+        return _printed(_expression(template.assistant, "message['content']"))
+    begin, end = template.thought
+    content = "message['content']"
+    if not thinking:
+        content += f".split({json.dumps(end)})[-1].lstrip({json.dumps(chr(10))})"
+    has_thought = " or ".join(f"{json.dumps(mark.strip())} in content" for mark in (begin, end))
+    thought = f"('' if {has_thought} else {json.dumps(begin + end)}) + "
+    return f"{{% set content = {content} %}}" + _printed(thought + _expression(template.assistant, "content"))
 
 
 def _printed(expression: str) -> str:
@@ -110,7 +122,7 @@ def _model(spec: RunSpec) -> dict[str, Any]:
 
 def _data(spec: RunSpec) -> dict[str, Any]:
     dataset: dict[str, Any] = {"path": "data/train.jsonl", "ds_type": "json"}
-    template = find_template(spec.template)
+    template = template_of(spec)
     keys: dict[str, Any] = {
         "sequence_len": spec.cutoff_len,
         "sample_packing": spec.packing,

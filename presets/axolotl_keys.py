@@ -41,6 +41,9 @@ DEPRECATED = {
     "fsdp": Deprecated("deepspeed: FILE", refused=True),
 }
 
+#: LLaMA-Factory's names, which shape the text that Axolotl gets too.
+OURS = frozenset({"enable_thinking", "default_system"})
+
 
 def check_axolotl(spec: RunSpec) -> Iterator[Finding]:
     """Yield what is wrong or old among the raw keys of a run with Axolotl."""
@@ -53,7 +56,7 @@ def check_axolotl(spec: RunSpec) -> Iterator[Finding]:
             else:
                 reason = f"{key} is deprecated in Axolotl and left out."
                 yield Finding("warning", where, reason, f"Write {old.instead}.")
-        elif old is None and key not in known_keys() and key != "enable_thinking":
+        elif old is None and key not in known_keys() | OURS:
             near = difflib.get_close_matches(key, known_keys(), n=3)
             fix = f"Nearest: {', '.join(near)}." if near else "Take it out."
             yield Finding("error", where, f"Axolotl has no key {key}.", fix)

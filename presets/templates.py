@@ -50,6 +50,15 @@ def find_template(name: str) -> Template | None:
     return _templates().get(name)
 
 
+def template_of(spec: RunSpec) -> Template | None:
+    """Return the run's template with its own system text, None where the template is not known here."""
+    template = find_template(spec.template)
+    system = spec.trainer_args.get("default_system")
+    if template is None or not isinstance(system, str):
+        return template
+    return replace(template, default_system=system)
+
+
 def has_thinking(spec: RunSpec) -> bool:
     """Return whether a template with marks for reasoning trains them (the trainer's default)."""
     return spec.trainer_args.get("enable_thinking", True) is True
@@ -60,7 +69,7 @@ def preview(spec: RunSpec, turns: Conversation) -> tuple[Part, ...] | None:
 
     Of a pair it is the chosen answer that is shown: the rejected one is a text of its own.
     """
-    template = find_template(spec.template)
+    template = template_of(spec)
     if turns[-1].role == "rejected":
         turns = turns[:-1]
     return None if template is None else parts(template, turns, thinking=has_thinking(spec))

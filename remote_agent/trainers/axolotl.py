@@ -95,7 +95,11 @@ def main(argv: list[str]) -> int:
 
     if not torch.cuda.is_available():
         os.environ.setdefault("DS_ACCELERATOR", "cpu")
-        adapted, changes = adapt_to_cpu(yaml.safe_load(Path(argv[0]).read_text(encoding="utf-8")))
+        asked = yaml.safe_load(Path(argv[0]).read_text(encoding="utf-8"))
+        if asked.get("deepspeed"):
+            # Axolotl starts a single rank with NCCL, which is for GPUs, unless there is a group already.
+            torch.distributed.init_process_group("gloo")
+        adapted, changes = adapt_to_cpu(asked)
         overrides |= adapted
         if rank == 0:
             for change in changes:

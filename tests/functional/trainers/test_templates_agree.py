@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from presets import catalog, demo
+from presets.axolotl import jinja
 from presets.layouts import Conversation, Turn
 from presets.spec import resolve
 from presets.templates import find_template, parts, prompt, template_names
@@ -24,7 +25,8 @@ ENCODE = """
 import json, os, sys
 from itertools import groupby
 from pathlib import Path
-from types import SimpleNamespace
+
+from jinja2.sandbox import ImmutableSandboxedEnvironment
 from llamafactory.data.mm_plugin import get_mm_plugin
 from llamafactory.data.processor.supervised import SupervisedDatasetProcessor
 from llamafactory.data.template import TEMPLATES, get_template_and_fix_tokenizer
@@ -52,7 +54,10 @@ for case in cases:
     assert odd <= ({tokenizer.eos_token_id} if template.efficient_eos else set()), odd
     groups = groupby(zip(ids, labels), key=lambda pair: pair[1] == pair[0])
     asked, _ = template.encode_oneturn(tokenizer, messages, system, None)
+    turns = [{"role": "system", "content": system}] * (system is not None) + messages
+    values = {"messages": turns, "bos_token": case["bos"], "eos_token": case["eos"]}
     results.append({
+        "jinja": ImmutableSandboxedEnvironment().from_string(case["jinja"]).render(values),
         "parts": [[text([token for token, _ in group]), trained] for trained, group in groups],
         "prompt": text(asked),
         "eos": tokenizer.eos_token,
@@ -112,6 +117,7 @@ def _case(name: str, which: str, thinking: bool) -> dict[str, Any]:
     return {
         "template": name,
         "thinking": thinking,
+        "jinja": jinja(template, thinking=thinking),
         "bos": template.bos,
         "eos": template.eos,
         "system": turns[0].content if turns[0].role == "system" else None,
@@ -139,6 +145,16 @@ def test_the_prompt_of_a_chat_is_what_the_model_gets(encoded: dict[Any, Any], na
         assert prompt(template, CONVERSATIONS[which][:-1], thinking=thinking) == encoded[case]["prompt"], (
             which
         )
+
+
+@pytest.mark.parametrize("name", template_names())
+def test_axolotl_gets_the_same_text(encoded: dict[Any, Any], name: str) -> None:
+    template = find_template(name)
+    assert template is not None
+    for case in (case for case in CASES if case[0] == name):
+        _, which, thinking = case
+        shown = parts(template, CONVERSATIONS[which], thinking=thinking)
+        assert encoded[case]["jinja"] == "".join(part.text for part in shown), which
 
 
 def test_every_template_of_the_catalogue_is_known() -> None:

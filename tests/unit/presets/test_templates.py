@@ -14,6 +14,12 @@ def test_the_answer_is_trained_and_the_question_is_not() -> None:
     assert seen == (Part("<s>[INST] How {content}?[/INST]", False), Part(" So.</s>", True))
 
 
+def test_the_runs_own_system_text_is_shown() -> None:
+    seen = preview(resolve("demo", ["trainer_args.default_system=Be brief."]), TURNS)
+    assert seen is not None
+    assert seen[0].text.startswith("<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\n")
+
+
 def test_plain_text_is_trained_as_a_whole() -> None:
     seen = preview(resolve("phi-2-full", ["stage=pt"]), (Turn("text", "once"),))
     assert seen == (Part("once<|endoftext|>", True),)
