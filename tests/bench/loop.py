@@ -35,6 +35,8 @@ LOG_LINE = b"[INFO|trainer.py:3815] 2026-11-21 19:14:06,926 >> step %09d of the 
 LINES_PER_S = 5000
 METRICS_PER_S = 20
 GPUS = 8
+#: The agent looks for new bytes this often while they come (FAST_POLL_S).
+POLL_S = 0.05
 #: The clock of the loop ticks this often; a later tick is a stall.
 TICK_S = 0.01
 _TIME = re.compile(rb'"t": ([0-9.]+),')
@@ -83,14 +85,14 @@ def serve(listener: socket.socket, commands: multiprocessing.connection.Connecti
     agent._connections.append(connection)
     connection.start()
     load, step, line = Load(), 200, 0
-    begin = time.monotonic()
+    begin, began = time.monotonic(), time.time()
     sent_lines = sent_metrics = sent_samples = 0
     while True:
         while commands.poll():
             name = commands.recv()
             if name == "stop":
                 return
-            load, begin = LOADS[name], time.monotonic()
+            load, begin, began = LOADS[name], time.monotonic(), time.time()
             sent_lines = sent_metrics = sent_samples = 0
         elapsed = time.monotonic() - begin
         if (due := int(elapsed * load.lines_per_s) - sent_lines) > 0:
@@ -98,12 +100,13 @@ def serve(listener: socket.socket, commands: multiprocessing.connection.Connecti
             sent_lines, line = sent_lines + due, line + due
         while sent_metrics < int(elapsed * load.metrics_per_s):
             step, sent_metrics = step + 1, sent_metrics + 1
-            agent.wall = time.time() - step  # train() adds the step: t is now
+            # t is when it was written, up to a poll ago; train() adds the step to the clock.
+            agent.wall = began + sent_metrics / load.metrics_per_s - step
             agent.train(RUN, step, step, total=100_000)
         if load.samples and sent_samples < int(elapsed):
             sent_samples += 1
             agent.sample(sample(sent_samples))
-        time.sleep(0.01)
+        time.sleep(POLL_S)
 
 
 def sample(number: int):

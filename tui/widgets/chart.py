@@ -25,8 +25,8 @@ from tui.widgets.raster import Raster, Row, Style, Trace, View, draw
 from tui.widgets.seen import seen
 from tui.widgets.window import Window
 
-#: At most five redraws a second for new data; a crosshair under the hand may redraw faster.
-DATA_INTERVAL_S = 0.2
+#: At most seven redraws a second for new data (written to painted in 250 ms); a crosshair may redraw faster.
+DATA_INTERVAL_S = 0.15
 HAND_INTERVAL_S = 0.05
 COLOURS = 8
 #: What a line of each colour is drawn with in ASCII.
