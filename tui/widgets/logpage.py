@@ -112,7 +112,9 @@ class LogPage(ScrollView):
 
     def _wrapped_page(self) -> list[Piece]:
         if self._pieces is None:
-            width, height, rows = self.size.width, self.size.height, len(self._rows)
+            # The view's own width has the scroll bar over its last cell.
+            width, height = self.scrollable_content_region.width, self.size.height
+            rows = len(self._rows)
             if self._rows.spool is None:
                 self._pieces = []
             elif self.following:
