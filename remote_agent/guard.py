@@ -16,7 +16,7 @@ from typing import Any
 from remote_agent import guard_config, guard_rules, lifecycle, moments, program
 from remote_agent.documents import append_record, read_json, write_json
 from remote_agent.errors import AgentError
-from remote_agent.guard_config import DEFAULT_ACTIONS, KEEP, GuardConfig
+from remote_agent.guard_config import DEFAULT_ACTIONS, KEEP, STOP, TERMINATE, GuardConfig
 from remote_agent.guard_facts import Memory, Observer
 from remote_agent.guard_rules import FINAL_WARNING_S, Facts, Plan
 from remote_agent.identity import Proc
@@ -47,6 +47,7 @@ class State:
     forced: list[str] = field(default_factory=list)
     tries: int = 0
     retry_at: float = 0.0
+    stop_refused: bool = False
     #: {action, why, boot}: RunPod took the request.
     acted: dict[str, Any] | None = None
     blocked: str = ""
@@ -130,7 +131,14 @@ class Guard:
             return
         if allowed.why_not:
             self._tell("notice", f"{allowed.why_not}: the pod is stopped, not terminated", found)
-        self._act(allowed.action, found, facts.t)
+        action = allowed.action
+        if action == STOP and self._config.network_volume and self._state.stop_refused:
+            # RunPod does not stop every pod that has a network volume. What lies there outlives the pod, and
+            # the container's own disk would be wiped by a stop as well.
+            text = "stopping was refused: the pod is terminated, its network volume stays"
+            self._tell("notice", text, found)
+            action = TERMINATE
+        self._act(action, found, facts.t)
 
     def _stop_runs(self, found: Plan, facts: Facts) -> None:
         """Ask each run to save and stop, once; force those that don't."""
@@ -165,6 +173,7 @@ class Guard:
             how = self._control().act(action)
         except PodError as error:
             state.acted = None
+            state.stop_refused = state.stop_refused or (action == STOP and error.refused)
             self._tell("failure", f"the pod could not be {guard_rules.DONE[action]}: {error}", found)
             return
         state.retry_at, state.tries = t + STILL_HERE_S, 0

@@ -24,6 +24,7 @@ REQUEST_LIMIT_S = 30.0
 USER_AGENT = f"finetui/{remote_agent.VERSION}"
 #: Variables that tests set; both are passed on to the guard's process.
 OVERRIDES = ("FINETUI_POD_ENVIRON", "FINETUI_RUNPOD_API")
+_REFUSALS = (400, 409, 422)
 _RUNPODCTL = {
     "stop": (("pod", "stop"), ("stop", "pod")),
     "terminate": (("pod", "delete"), ("remove", "pod")),
@@ -31,7 +32,14 @@ _RUNPODCTL = {
 
 
 class PodError(Exception):
-    """The pod could not be told; the text says why and holds no secret."""
+    """The pod could not be told; the text says why and holds no secret.
+
+    ``refused`` when RunPod understood and does not do it, so that asking again is of no use.
+    """
+
+    def __init__(self, text: str, *, refused: bool = False) -> None:
+        super().__init__(text)
+        self.refused = refused
 
 
 @dataclass(frozen=True)
@@ -93,7 +101,8 @@ class PodControl:
                 reply.read(65536)
         except urllib.error.HTTPError as error:
             said = error.read(2000).decode(errors="replace").replace(self.key, "[secret]")
-            raise PodError(f"RunPod answered {error.code}: {_detail(said)}") from None
+            refused = error.code in _REFUSALS
+            raise PodError(f"RunPod answered {error.code}: {_detail(said)}", refused=refused) from None
         except (OSError, ValueError) as error:
             reason = getattr(error, "reason", error)
             raise PodError(f"RunPod can't be reached: {reason}") from None
@@ -114,7 +123,7 @@ class PodControl:
                 continue
             if done.returncode == 0:
                 return
-        raise PodError(f"{first}; runpodctl failed too")
+        raise PodError(f"{first}; runpodctl failed too", refused=first.refused)
 
 
 def _environ(path: Path) -> dict[str, str]:

@@ -237,6 +237,24 @@ def test_an_api_that_fails_is_asked_again_and_nothing_secret_is_written(runs: Ru
         assert not path.is_file() or KEY.encode() not in path.read_bytes(), path
 
 
+@pytest.mark.parametrize(
+    ("network_volume", "answer", "then"),
+    [(True, 400, "terminate"), (True, 502, "stop"), (False, 400, "stop")],
+)
+def test_a_pod_that_can_not_be_stopped_is_terminated_if_its_volume_stays(
+    runs: Runs, api: PodApi, network_volume: bool, answer: int, then: str
+) -> None:
+    trained(runs)
+    api.answers = [answer]
+    pod = Pod(
+        runs, api, deadline_in_s=10, warn_s=0, network_volume=network_volume, may_be_lost=not network_volume
+    )
+    pod.turn(0)
+    pod.turn(11)
+    pod.turn(31)
+    assert api.actions == ["stop", then]
+
+
 def test_after_the_pod_was_started_again_the_guard_is_spent(
     runs: Runs, api: PodApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
