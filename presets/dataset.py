@@ -78,7 +78,7 @@ class DataReport:
 
 
 def inspect(path: Path, mapping: Mapping | None = None) -> DataReport:
-    """Read the whole dataset once, in constant memory unless it is a JSON array.
+    """Read the whole dataset once, in constant memory.
 
     Raises InvalidInput at the first bad row.
     """

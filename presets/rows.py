@@ -1,6 +1,6 @@
 """Reads the rows of a JSONL, JSON or CSV file and says exactly where a broken one is.
 
-JSONL and CSV are read row by row in constant memory; a JSON array has to be read whole.
+All are read in constant memory.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from typing import Any, BinaryIO
 import msgspec
 
 from presets.errors import InvalidInput
+from presets.json_array import ArrayReader, BrokenArray, NotText
 
 #: Longer than any context window in use; a longer row is a file without line breaks.
 MAX_ROW_BYTES = 8 * 1024 * 1024
-#: A JSON array is read whole.
-MAX_ARRAY_BYTES = 512 * 1024 * 1024
 #: Bytes read at a time; larger blocks were no faster and cost their size several times over.
 _BLOCK_BYTES = 256 * 1024
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from _csv import Reader
 
+_HOW_TO_WRITE = "Write one JSON object a line (JSONL), or one array of objects (JSON)."
 _SUFFIXES = {".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "json", ".csv": "csv"}
 _BOM = b"\xef\xbb\xbf"
 
@@ -175,21 +175,21 @@ def block_rows(path: Path, block: Block, before: int) -> Iterator[Row]:
 
 def _read_array(path: Path) -> Iterator[Row]:
     with _opened(path) as file:
-        data = file.read(MAX_ARRAY_BYTES + 1).removeprefix(_BOM)
-    if len(data) > MAX_ARRAY_BYTES:
-        raise InvalidInput(
-            f"{path} is a JSON array of over {MAX_ARRAY_BYTES // 1024 // 1024} MiB; it has to be read whole.",
-            remedy=f"Convert it to one row a line: jq -c '.[]' {path} > {path.stem}.jsonl",
-        )
-    check_text(path, data, 0, 0)
-    try:
-        rows = msgspec.json.decode(data)
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise _broken_json(path, data.decode(), "", error) from error
-    for number, values in enumerate(rows, 1):
-        if not isinstance(values, dict):
-            raise _not_an_object(f"{path}, row {number}", values)
-        yield Row(number, 0, values)
+        number = 0
+        try:
+            for number, values in enumerate(ArrayReader(file, MAX_ROW_BYTES).values(), 1):
+                if not isinstance(values, dict):
+                    raise _not_an_object(f"{path}, row {number}", values)
+                yield Row(number, 0, values)
+        except BrokenArray as error:
+            raise InvalidInput(
+                f"{path}, row {number + 1}, line {error.line}, column {error.column}: broken JSON.",
+                cause=str(error),
+                remedy=_HOW_TO_WRITE,
+            ) from error
+        except NotText as error:
+            check_text(path, error.data, 0, error.offset)
+            raise
 
 
 def _broken_json(path: Path, text: str, place: str, error: Exception) -> InvalidInput:
@@ -206,7 +206,7 @@ def _broken_json(path: Path, text: str, place: str, error: Exception) -> Invalid
     return InvalidInput(
         f"{path}, {place or 'somewhere'}: broken JSON.",
         cause=reason,
-        remedy="Write one JSON object a line (JSONL), or one array of objects (JSON).",
+        remedy=_HOW_TO_WRITE,
     )
 
 

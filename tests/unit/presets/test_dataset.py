@@ -178,6 +178,13 @@ BROKEN: list[tuple[str, bytes, str]] = [
     ("a.jsonl", b'{"text": "\\ud800"}', "broken JSON"),
     ("a.jsonl", b'"text"', "row 1 (line 1) is not an object"),
     ("a.json", b'[{"text": "a"}, 3]', "row 2 is not an object"),
+    ("a.json", b'[{"text": "a"}', "line 1, column 15: broken JSON"),
+    ("a.json", b'[{"text": "a"},]', "row 2, line 1, column 16: broken JSON"),
+    ("a.json", b'[{"text": "a"}]\n{}', "line 2, column 1: broken JSON"),
+    ("a.json", b'[{"text": NaN}]', "row 1, line 1, column 2: broken JSON"),
+    ("a.json", b'[{"text": "a"}, {"text": "\\ud800"}]', "row 2, line 1, column 17: broken JSON"),
+    ("a.json", b"[" * 200_000, "broken JSON"),
+    ("a.json", b'[{"text": "' + b"\n" * 300_000 + b'\xc3"}]', "not UTF-8 at byte 300011 of the file"),
     ("a.jsonl", b't\0e', "NUL byte at byte 1"),
     ("a.jsonl", b'{"text": "a\\u0000"}', "NUL character"),
     (
@@ -287,7 +294,7 @@ def test_text_survives_every_format_unchanged(
         assert [tuple(turn["content"] for turn in row["messages"]) for row in written] == pairs
 
 
-@pytest.mark.parametrize("suffix", [".jsonl", ".csv"])
+@pytest.mark.parametrize("suffix", [".jsonl", ".csv", ".json"])
 def test_a_long_file_is_read_in_constant_memory(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"rows{suffix}"
     text = "word " * 2000
@@ -300,7 +307,9 @@ def test_a_long_file_is_read_in_constant_memory(tmp_path: Path, suffix: str) -> 
                 if suffix == ".csv"
                 else json.dumps({"prompt": text, "completion": str(number)})
             )
-            file.write(row + "\n")
+            opening = "," if number else "["
+            file.write(opening + row + "\n" if suffix == ".json" else row + "\n")
+        file.write("]" if suffix == ".json" else "")
     tracemalloc.start()
     inspect(path)
     _, peak = tracemalloc.get_traced_memory()
