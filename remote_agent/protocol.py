@@ -273,7 +273,8 @@ class FrameReader:
             self._scanned = 0
         if len(self._buffer) < self._payload_bytes:
             return None
-        payload = bytes(self._buffer[: self._payload_bytes])
+        with memoryview(self._buffer) as view:
+            payload = bytes(view[: self._payload_bytes])
         del self._buffer[: self._payload_bytes]
         header, self._header = self._header, None
         if "json" not in header:

@@ -14,6 +14,7 @@ from tui.remote.ssh_config import Own, parse_address
 from tui.remote.ssh_dial import CHANNEL_TIMEOUT_S, Route, dial
 from tui.remote.ssh_forward import Forward
 from tui.remote.ssh_link import SshLink
+from tui.remote.ssh_pipe import stream_through
 from tui.remote.time_limit import time_limit
 
 RUN_TIMEOUT_S = 60.0
@@ -44,6 +45,7 @@ class SshMachine:
     def open_link(self, command: str) -> SshLink:
         """Start ``command`` through the login shell, no terminal; raises Unreachable or RemoteError."""
         channel = self._open_session()
+        stream_through(channel)
         try:
             # paramiko waits for the answer to this without a limit.
             with time_limit(CHANNEL_TIMEOUT_S, self.close):
