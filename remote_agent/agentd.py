@@ -10,7 +10,7 @@ import asyncio
 import os
 import socket
 import sys
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
@@ -52,12 +52,12 @@ def main(arguments: list[str]) -> int:
         sys.stderr.write(f"agentd: {error}\n")
         return 1
     _trim_log(places)
-    asyncio.run(_serve(places, listener, ready))
+    asyncio.run(_serve(places, listener, ready, _idle_limit_s(os.environ)))
     return 0
 
 
-async def _serve(places: Places, listener: socket.socket, ready: int) -> None:
-    await Server(places, listener).run(ready)
+async def _serve(places: Places, listener: socket.socket, ready: int, idle_limit_s: float) -> None:
+    await Server(places, listener, idle_limit_s=idle_limit_s).run(ready)
     # A thread that a hung volume holds must not keep us: a successor waits.
     os._exit(0)
 
@@ -72,6 +72,14 @@ def listen(places: Places) -> socket.socket:
         os.umask(mask)
     listener.listen(128)
     return listener
+
+
+def _idle_limit_s(environment: Mapping[str, str]) -> float:
+    """Seconds without a client or a live run after which the agent leaves; tests want fewer."""
+    try:
+        return float(environment["FINETUI_AGENT_IDLE_S"])
+    except (KeyError, ValueError):
+        return IDLE_LIMIT_S
 
 
 def _tell(ready: int, said: bytes) -> None:

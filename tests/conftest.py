@@ -19,6 +19,8 @@ def own_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep every test away from the user's own runs, history and configuration."""
     monkeypatch.setenv("FINETUI_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("FINETUI_STATE_DIR", str(tmp_path / "state"))
+    # An agent leaves by itself when nobody asks for it; a suite should not wait ten minutes for hundreds.
+    monkeypatch.setenv("FINETUI_AGENT_IDLE_S", "30")
     for name in ("NO_COLOR", "FINETUI_FAILPOINT"):
         monkeypatch.delenv(name, raising=False)
 
