@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from textual.content import Content
 
+from presets import templates
 from presets.sizing import Estimate
 from tui.screens.preview import Preview
 from tui.screens.problem import describe
@@ -17,7 +18,7 @@ _TURN = 400
 def preview_content(
     preview: Preview, refusal: BaseException | None = None, ascii_only: bool = False
 ) -> Content:
-    """Return why launching failed, problems, data with its first rows, memory, command and YAML."""
+    """Return why launching failed, problems, data, memory, first rows, command and YAML."""
     parts: list[Content] = []
     bad, good = ("!", "+") if ascii_only else ("✗", "✓")
     if refusal is not None:
@@ -37,11 +38,17 @@ def preview_content(
     parts += [Content(""), *_data(preview)]
     if preview.estimate is not None:
         parts += [Content(""), *_memory(preview, preview.estimate, ascii_only)]
+    parts += _rows(preview)
     if preview.command:
         parts += [Content(""), _title("Command"), Content(safe(preview.command))]
     if preview.yaml:
-        parts += [Content(""), _title("LLaMA-Factory YAML"), Content(safe(preview.yaml.rstrip()))]
+        parts += [Content(""), _title(_yaml_title(preview)), Content(safe(preview.yaml.rstrip()))]
     return Content("\n").join(parts)
+
+
+def _yaml_title(preview: Preview) -> str:
+    is_axolotl = preview.spec is not None and preview.spec.trainer == "axolotl"
+    return f"{'Axolotl' if is_axolotl else 'LLaMA-Factory'} YAML"
 
 
 def _title(text: str) -> Content:
@@ -55,17 +62,32 @@ def _data(preview: Preview) -> list[Content]:
     own = "The demo's own rows: " if not preview.draft.data else ""
     roles = ", ".join(f"{column} is the {role}" for column, role in data.roles)
     lengths = data.lengths
-    lines = [
+    return [
         _title("Data"),
         Content(f"{own}{plural(data.rows, 'row')}, {data.layout} in {data.format}: {safe(roles)}"),
         Content(f"about {lengths.median} tokens a row, at most {lengths.max}; {lengths.total:,} in all"),
     ]
-    for number, row in enumerate(data.first, 1):
-        lines += [Content(""), _title(f"Row {number} as the model sees it")]
-        for turn in row:
-            text = safe(turn.content[:_TURN]) + (" ..." if len(turn.content) > _TURN else "")
-            lines.append(Content.assemble((f"{turn.role}: ", "bold"), text))
+
+
+def _rows(preview: Preview) -> list[Content]:
+    lines: list[Content] = []
+    for number, row in enumerate(preview.data.first if preview.data is not None else (), 1):
+        seen = templates.preview(preview.spec, row) if preview.spec is not None else None
+        if seen is None:
+            lines += [Content(""), _title(f"Row {number}")]
+            lines += [Content.assemble((f"{turn.role}: ", "bold"), _cut(turn.content)) for turn in row]
+        else:
+            lines += [
+                Content(""),
+                _title(f"Row {number} as the model sees it; what is trained is underlined"),
+            ]
+            marked = [(_cut(part.text), "underline" if part.trained else "") for part in seen]
+            lines.append(Content.assemble(*marked))
     return lines
+
+
+def _cut(text: str) -> str:
+    return safe(text[:_TURN]) + (" ..." if len(text) > _TURN else "")
 
 
 def _memory(preview: Preview, estimate: Estimate, ascii_only: bool) -> list[Content]:
