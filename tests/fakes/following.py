@@ -59,15 +59,15 @@ class Following:
                 if isinstance(event, ConnectionChanged) and event.state == state
             ]
 
-    def wait_state(self, state: str, count: int = 1, timeout_s: float = 30.0) -> None:
+    def wait_state(self, state: str, count: int = 1, timeout_s: float = 60.0) -> None:
         """Wait until the connection has been in ``state`` this many times."""
         self._wait(lambda: self.states.count(state) >= count, f"{state} x {count}", timeout_s)
 
-    def wait_bytes(self, count: int, timeout_s: float = 30.0) -> None:
+    def wait_bytes(self, count: int, timeout_s: float = 60.0) -> None:
         """Wait until the copy of the log has at least ``count`` bytes."""
         wait_for(lambda: self.log.exists() and self.log.stat().st_size >= count, f"{count} bytes", timeout_s)
 
-    def wait_run_state(self, state: str, timeout_s: float = 30.0) -> None:
+    def wait_run_state(self, state: str, timeout_s: float = 60.0) -> None:
         """Wait until the target was heard to say that the run is in ``state``."""
         self._wait(lambda: state in self.run_states(), f"the run to be {state}", timeout_s)
 
@@ -76,7 +76,7 @@ class Following:
             lists = [event.runs for _, event in self._events if isinstance(event, RunsChanged)]
         return [run.state for runs in lists for run in runs if run.run == self.run]
 
-    def wait_whole(self, places: Places, timeout_s: float = 60.0) -> None:
+    def wait_whole(self, places: Places, timeout_s: float = 120.0) -> None:
         """Wait for the end of the log, then hold both copies against the files (I4)."""
         self._wait(self._ended, "the end of the log", timeout_s)
         folder = places.runs / self.run

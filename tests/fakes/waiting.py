@@ -9,7 +9,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def wait_for(condition: Callable[[], T], what: str, timeout_s: float = 20.0) -> T:
+def wait_for(condition: Callable[[], T], what: str, timeout_s: float = 60.0) -> T:
     """Return the first true value of ``condition``; fail with ``what`` when it never is."""
     deadline = time.monotonic() + timeout_s
     while True:

@@ -10,6 +10,7 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from remote_agent.protocol import MAX_NOISE_BYTES
 from tui.errors import FinetuiError, Unreachable
 from tui.remote.bootstrap import AgentBuild, check_protocol, read_answer
 from tui.remote.remote_scripts import LOADER, PROBE, START, UPLOAD, answers, script_input
@@ -129,7 +130,9 @@ def _start(machine: SshMachine, build: str) -> tuple[SshLink, bytes] | None:
             return link, rest
     except OSError as error:
         link.close()
-        raise _no_answer(machine, link.exit_code(1.0), b"", link.last_words().encode()) from error
+        # A shell that ended before it took our script may have said why.
+        said = link.read(MAX_NOISE_BYTES)
+        raise _no_answer(machine, link.exit_code(1.0), said, link.last_words().encode()) from error
     except BaseException:
         link.close()
         raise

@@ -28,7 +28,7 @@ def agent(tmp_path: Path) -> Iterator[Path]:
     """An empty ssh-agent of our own."""
     path = tmp_path / "agent.sock"
     process = subprocess.Popen(["ssh-agent", "-D", "-a", str(path)], stdout=subprocess.DEVNULL)
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while not path.exists() and time.monotonic() < deadline:
         threading.Event().wait(0.01)
     yield path
