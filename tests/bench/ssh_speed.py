@@ -1,6 +1,6 @@
 """finetui beside OpenSSH on the same private sshd: prints seconds, MB/s and ratios; asserts nothing.
 
-    python tests/bench/ssh_speed.py [--mb 200] [--rounds 3] [--delay-ms 60]
+    python tests/bench/ssh_speed.py [--mb 200] [--rounds 3] [--stuck-mb 1000] [--delay-ms 60]
 
 The second part runs behind a proxy that delays each way by half of ``--delay-ms``.
 """
@@ -8,6 +8,7 @@ The second part runs behind a proxy that delays each way by half of ``--delay-ms
 from __future__ import annotations
 
 import argparse
+import functools
 import os
 import shutil
 import statistics
@@ -24,10 +25,11 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from remote_agent.places import Places
-from tests.fakes.agent_processes import end_agentd
+from tests.fakes.agent_processes import agentd_pids, end_agentd
 from tests.fakes.proxy import FaultyProxy
 from tests.fakes.sshd import Laptop, PrivateSshd
 from tui.operations import targets
+from tui.operations.follow import ConnectionChanged, Event, Follower
 from tui.remote import transfer
 from tui.remote.agent_client import AgentClient
 from tui.remote.ssh_ask import nobody_to_ask
@@ -96,6 +98,49 @@ class Bench:
         self.run("ssh", *self.host, "true")
         return time.monotonic() - start
 
+    def reconnects(self, proxy: FaultyProxy, count: int) -> list[float]:
+        """Seconds from each cut of the line until the follower is live again, its first backoff included."""
+        live = threading.Semaphore(0)
+
+        def take(event: Event) -> None:
+            if isinstance(event, ConnectionChanged) and event.state == "live":
+                live.release()
+
+        follower = Follower(
+            self.target, take, connect=functools.partial(targets.connect, ask=nobody_to_ask())
+        )
+        follower.start()
+        live.acquire()
+        times = []
+        for _ in range(count):
+            start = time.monotonic()
+            proxy.cut()
+            live.acquire()
+            times.append(time.monotonic() - start)
+        follower.close()
+        return times
+
+    def agent_peak_with_a_stuck_client(self, size: int) -> int:
+        """Bytes that the agent held at most while a log grew by ``size`` and a client read none of it."""
+        run = "01ARZ3NDEKTSV4RRFFQ69G5FAW"
+        log = self.places.runs / run / "log"
+        log.parent.mkdir(parents=True)
+        (log.parent / "spec.json").write_text('{"kind": "train", "preset": "bench"}')
+        log.write_bytes(b"first line\n")
+        reading = threading.Event()
+        with self.connect() as client, log.open("ab") as file:
+            client.subscribe("log", lambda _: reading.wait() and None, run=run)
+            (agent,) = agentd_pids(self.places)
+            block, written = b"x" * 99 + b"\n", 0
+            while written < size:
+                written += file.write(block * 10_000)
+            # The agent looks at a growing file at least twice a second.
+            time.sleep(1.5)
+            peak = _peak_bytes(agent)
+            reading.set()
+        shutil.rmtree(log.parent)
+        return peak
+
     def upload(self, path: Path) -> float:
         sha256 = transfer.sha256_of(path)
         (self.places.blobs / sha256).unlink(missing_ok=True)
@@ -158,6 +203,13 @@ class _Master:
         subprocess.run(self._stop, check=False, capture_output=True)
 
 
+def _peak_bytes(pid: int) -> int:
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    raise ProcessLookupError(pid)
+
+
 def _timed(action: Callable[[], object]) -> float:
     start = time.monotonic()
     action()
@@ -188,10 +240,16 @@ def measure(bench: Bench, path: Path, size: int, rounds: int) -> None:
     compare("upload", lambda: bench.upload(path), lambda: bench.sftp_put(path), rounds, mb)
 
 
+def report_reconnects(bench: Bench, proxy: FaultyProxy) -> None:
+    times = sorted(bench.reconnects(proxy, 9))
+    print(f"{'cut to live again':28} {times[4] * 1000:9.1f} ms median {times[-1] * 1000:9.1f} ms worst of 9")
+
+
 def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--mb", type=int, default=200)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--stuck-mb", type=int, default=1000)
     parser.add_argument("--delay-ms", type=float, default=60.0)
     options = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="finetui-bench-"))
@@ -215,11 +273,18 @@ def main() -> int:
         with sshd:
             print("loopback")
             measure(Bench(folder, laptop, sshd, places, sshd.port), payload, size, options.rounds)
+            near = Bench(folder, laptop, sshd, places, sshd.port)
+            peak = near.agent_peak_with_a_stuck_client(options.stuck_mb * 1_000_000)
+            print(f"agent's peak, {options.stuck_mb} MB not read {peak / 1e6:9.1f} MB")
+            with FaultyProxy(sshd.port) as proxy:
+                laptop.know(sshd, port=proxy.port)
+                report_reconnects(Bench(folder, laptop, sshd, places, proxy.port), proxy)
             with FaultyProxy(sshd.port, delay_s=options.delay_ms / 2000) as proxy:
                 laptop.know(sshd, port=proxy.port)
                 print(f"{options.delay_ms:.0f} ms round trip")
                 far = Bench(folder, laptop, sshd, places, proxy.port)
                 measure(far, _part(payload), _part(payload).stat().st_size, 1)
+                report_reconnects(far, proxy)
     finally:
         end_agentd(places)
         patch.undo()
