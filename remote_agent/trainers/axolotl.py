@@ -109,9 +109,16 @@ def main(argv: list[str]) -> int:
     from axolotl.cli.config import load_cfg
     from axolotl.common.datasets import load_datasets
     from axolotl.train import train
+    from axolotl.utils import trainer as preparation
 
+    if not torch.cuda.is_available():
+        # With several ranks it asks CUDA whether the cards reach each other, also where there are none.
+        preparation.check_cuda_p2p_ib_support = lambda: True
     hook_callback(run_dir, rank, ranks, extensions)
     settings = load_cfg(argv[0], **overrides)
+    if not torch.cuda.is_available():
+        # It gives each of several ranks the card of its number.
+        settings.device_map = {"": "cpu"}
     report("tokenising", "the dataset")
     datasets = load_datasets(cfg=settings, cli_args=TrainerCliArgs())
     report("loading", "the model")
