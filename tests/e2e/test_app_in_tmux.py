@@ -23,11 +23,16 @@ class Terminal:
     """A tmux session of its own server; reads the screen and presses keys."""
 
     def __init__(self, tmux: str, folder: Path) -> None:
-        self._command = [tmux, "-S", str(folder / "tmux.sock")]
+        self._tmux = tmux
         self._folder = folder
+        self._starts = 0
+        self._command: list[str] = []
 
     def start(self, width: int, height: int) -> None:
         """Run finetui in a window of this size."""
+        # A socket for each start: a server that was killed may hold its own for a moment longer.
+        self._starts += 1
+        self._command = [self._tmux, "-S", str(self._folder / f"tmux-{self._starts}.sock")]
         kept = [f"{name}={shlex.quote(os.environ[name])}" for name in KEPT if name in os.environ]
         # COLUMNS and LINES of the test's own terminal would overrule the window's size.
         environment = " ".join(["env -u COLUMNS -u LINES", *kept])
