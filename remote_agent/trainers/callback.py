@@ -58,7 +58,7 @@ class RunCallback:
             self._guarded(lambda: self._stop_file.unlink(missing_ok=True))
             attempt = _attempt(self._run_dir)
             self._write("begin", state, ranks=self._ranks, attempt=attempt, total=int(state.max_steps))
-        self._training(state)
+        self._training()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Stop here when all ranks have agreed on this step; say what comes next when it takes a while."""
@@ -72,7 +72,7 @@ class RunCallback:
             control.should_save = True
             control.should_training_stop = True
         if getattr(control, "should_evaluate", False):
-            self._report("evaluating", f"step {step}", step, int(state.max_steps))
+            self._report("evaluating", f"step {step}")
         elif getattr(control, "should_save", False):
             self._saving(state)
 
@@ -98,7 +98,7 @@ class RunCallback:
         if getattr(control, "should_save", False):
             self._saving(state)
         else:
-            self._training(state)
+            self._training()
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Write that a checkpoint is whole; ``seconds`` from the end of its step."""
@@ -106,7 +106,7 @@ class RunCallback:
         if self._rank == 0:
             path = f"checkpoint-{int(state.global_step)}"
             self._write("save", state, path=path, seconds=round(now - self._left_step, 3))
-        self._training(state)
+        self._training()
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Mark the end; the trainer saves the final weights after it."""
@@ -158,13 +158,12 @@ class RunCallback:
         documents = [read_json(self._run_dir / "vram" / f"{rank}.json") for rank in range(self._ranks)]
         return [int(document["peak_bytes"]) for document in documents if document]
 
-    def _training(self, state: Any) -> None:
-        self._report("training", "", int(state.global_step), int(state.max_steps))
+    def _training(self) -> None:
+        # No step in the phase: it is written when training begins and after each save, and would soon be old.
+        self._report("training")
 
     def _saving(self, state: Any) -> None:
-        self._report(
-            "saving", f"checkpoint-{int(state.global_step)}", int(state.global_step), int(state.max_steps)
-        )
+        self._report("saving", f"checkpoint-{int(state.global_step)}")
 
     def _write(self, event: str, state: Any, **values: Any) -> None:
         record = {"event": event, "t": self._wall(), "step": int(state.global_step), **values}
