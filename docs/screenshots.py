@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -51,7 +52,10 @@ async def until(pilot: Pilot[None], good: Callable[[], bool]) -> None:
 def save(app: FinetuiApp, name: str) -> None:
     """Write what the app shows now."""
     IMAGES.mkdir(exist_ok=True)
-    (IMAGES / f"{name}.svg").write_text(app.export_screenshot(title="finetui"), encoding="utf-8")
+    picture = app.export_screenshot(title="finetui")
+    # Fonts from elsewhere are not loaded in an image on a page; the reader's own monospace font is.
+    picture = re.sub(r"@font-face\s*{.*?}", "", picture, flags=re.DOTALL)
+    (IMAGES / f"{name}.svg").write_text(picture, encoding="utf-8")
 
 
 async def take(run: str, data: Path, row: dict[str, str]) -> None:

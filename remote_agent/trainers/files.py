@@ -35,13 +35,11 @@ class PhaseReport:
         self._path = run_dir / "phase.json"
         self._active = active
 
-    def __call__(
-        self, phase: str, detail: str = "", done: float | None = None, total: float | None = None
-    ) -> None:
+    def __call__(self, phase: str, detail: str = "") -> None:
         """Replace the phase; a disk that refuses is not worth stopping a training for."""
         if not self._active:
             return
-        document = {"phase": phase, "detail": detail, "done": done, "total": total, "started": time.time()}
+        document = {"phase": phase, "detail": detail, "done": None, "total": None, "started": time.time()}
         try:
             write_json(self._path, document)
         except OSError as error:
