@@ -64,12 +64,12 @@ def download_folder(
     Raises InvalidInput when the place is taken, FinetuiError on a full disk, RemoteError, Unreachable.
     """
     if to.exists():
-        raise InvalidInput(f"{to} is there already", remedy="move it away first")
+        raise InvalidInput(f"{to} is there already", remedy="name another folder, or move it away first")
     files = list(walk(client, path))
     total, before = sum(entry.bytes for _, entry in files), 0
     part = to.with_name(f"{to.name}.part")
     try:
-        part.mkdir(exist_ok=True)
+        part.mkdir(parents=True, exist_ok=True)
         for name, entry in files:
             target = part / name
             target.parent.mkdir(parents=True, exist_ok=True)
